@@ -1,0 +1,1 @@
+//! WIT shell of allocator-tlsf.

@@ -1,0 +1,174 @@
+//! Values over ranges of bytes.
+
+use crate::extent::Extent;
+use crate::journal::Journaled;
+use alloc::vec::Vec;
+
+/// A map from disjoint byte ranges to values; neighbours with equal values are one range.
+///
+/// Complexity: O(log n + pieces touched). Invariants: ranges are disjoint, not empty, ordered;
+/// two touching ranges have different values.
+#[derive(Clone, Debug)]
+pub struct RangeMap<V> {
+    map: Journaled<u64, (u64, V)>,
+}
+
+impl<V> Default for RangeMap<V> {
+    fn default() -> Self {
+        RangeMap { map: Journaled::default() }
+    }
+}
+
+impl<V: Clone + PartialEq> RangeMap<V> {
+    /// Gives every byte of an extent one value, replacing older values.
+    ///
+    /// Bounds: an empty extent, or one whose end does not fit in 64 bits, changes nothing.
+    pub fn set(&mut self, extent: Extent, value: V) {
+        let (mut start, Some(mut end)) = (extent.offset, extent.end()) else { return };
+        if start == end {
+            return;
+        }
+        self.clear(extent);
+        if let Some((&at, (to, old))) = self.map.range(..start).next_back()
+            && *to == start
+            && *old == value
+        {
+            start = at;
+        }
+        if let Some((to, old)) = self.map.get(&end)
+            && *old == value
+        {
+            let to = *to;
+            self.map.remove(&end);
+            end = to;
+        }
+        self.map.insert(start, (end, value));
+    }
+
+    /// Takes the values of an extent's bytes away.
+    pub fn clear(&mut self, extent: Extent) {
+        let Some(end) = extent.end().filter(|_| extent.bytes > 0) else { return };
+        for (start, to) in self.touched(extent) {
+            let Some((_, value)) = self.map.remove(&start) else { continue };
+            if start < extent.offset {
+                self.map.insert(start, (extent.offset, value.clone()));
+            }
+            if to > end {
+                self.map.insert(end, (to, value));
+            }
+        }
+    }
+
+    fn touched(&self, extent: Extent) -> Vec<(u64, u64)> {
+        self.over(extent).map(|(start, end, _)| (start, end)).collect()
+    }
+
+    fn over(&self, extent: Extent) -> impl Iterator<Item = (u64, u64, &V)> {
+        let end = extent.end().unwrap_or(extent.offset);
+        let first = self.map.range(..=extent.offset).next_back().map_or(extent.offset, |(&at, _)| at);
+        self.map
+            .range(first.min(end)..end)
+            .map(|(&start, (to, value))| (start, *to, value))
+            .filter(move |&(_, to, _)| to > extent.offset)
+    }
+
+    /// The values of the ranges that share bytes with an extent.
+    pub fn overlapping(&self, extent: Extent) -> impl Iterator<Item = &V> {
+        self.over(extent).map(|(_, _, value)| value)
+    }
+
+    /// All ranges with their values, by address.
+    pub fn iter(&self) -> impl Iterator<Item = (Extent, &V)> {
+        self.map.iter().map(|(&offset, (end, value))| (Extent { offset, bytes: end - offset }, value))
+    }
+
+    /// Keeps the ranges whose value passes.
+    pub fn retain(&mut self, keep: impl Fn(&V) -> bool) {
+        let gone: Vec<u64> =
+            self.map.iter().filter(|(_, (_, value))| !keep(value)).map(|(&at, _)| at).collect();
+        for at in gone {
+            self.map.remove(&at);
+        }
+    }
+
+    /// How many ranges.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether no byte has a value.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Opens the journal.
+    pub fn begin(&mut self) {
+        self.map.begin();
+    }
+
+    /// Keeps all changes since `begin`.
+    pub fn commit(&mut self) {
+        self.map.commit();
+    }
+
+    /// Takes all changes since `begin` back.
+    pub fn rollback(&mut self) {
+        self.map.rollback();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Byte-wise model: whatever is done to the map, every byte has the value of the model.
+    #[test]
+    fn equals_a_byte_model() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        let mut map = RangeMap::default();
+        let mut model = [0u8; 64];
+        for step in 0..20_000 {
+            let start = rng.u64(0..64);
+            let extent = Extent { offset: start, bytes: rng.u64(0..=64 - start) };
+            let range = start as usize..(start + extent.bytes) as usize;
+            let journaled = step % 3 == 0;
+            let before = model;
+            if journaled {
+                map.begin();
+            }
+            match rng.u8(0..4) {
+                0 => {
+                    map.clear(extent);
+                    model[range].fill(0);
+                }
+                value => {
+                    map.set(extent, value);
+                    model[range].fill(value);
+                }
+            }
+            if journaled && rng.bool() {
+                map.rollback();
+                model = before;
+            } else {
+                map.commit();
+            }
+            let mut seen = [0u8; 64];
+            let mut last: Option<(u64, u8)> = None;
+            for (e, &v) in map.iter() {
+                assert!(e.bytes > 0 && last.is_none_or(|(end, lv)| end < e.offset || end == e.offset && lv != v));
+                seen[e.offset as usize..(e.offset + e.bytes) as usize].fill(v);
+                last = Some((e.offset + e.bytes, v));
+            }
+            assert_eq!(seen, model);
+            let probe = rng.u64(0..60);
+            let mut hit: Vec<u8> = map.overlapping(Extent { offset: probe, bytes: 4 }).copied().collect();
+            hit.dedup();
+            let mut want: Vec<u8> = model[probe as usize..probe as usize + 4].to_vec();
+            want.retain(|&v| v != 0);
+            want.dedup();
+            hit.dedup();
+            // A hole between two equal values splits them in the map, not in the model.
+            assert!(want.iter().all(|v| hit.contains(v)) && hit.iter().all(|v| want.contains(v)));
+        }
+    }
+}

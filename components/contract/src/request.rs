@@ -1,0 +1,311 @@
+//! Requests: what the host asks the mechanism in one batch.
+//!
+//! Shape of a request list ([`Kind::Requests`]): first the grants (operations 1 to 3), then the
+//! requests. A plan answers request k with the k-th `answer`, grants not counted.
+//!
+//! | item | operand | body |
+//! |---|---|---|
+//! | 1 allocation numbers | - | `first, count` per run, ascending |
+//! | 2 table numbers | - | `first, count` per run, ascending |
+//! | 3 timeline | timeline | `next value` |
+//! | 16 create | tenant | `buffer, bytes, placement, priority, stamp` |
+//! | 17 access | flags | `job, timeline, stamp`, then `buffer, intent` per use |
+//! | 18 release | - | `buffer` |
+//! | 19 retire | timeline | `value` |
+
+use crate::id::{BufferId, JobId, MemoryTypeId, Stamp, TenantId, TimelineId};
+use crate::point::Point;
+use crate::wire::{Item, Kind, Reader, WireError, Writer};
+use alloc::vec::Vec;
+
+/// Where a buffer may live, in order of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The memory type.
+    pub memory: MemoryTypeId,
+    /// When the place may be taken.
+    pub pass: Pass,
+}
+
+/// In which of the two placement passes a place is tried. The first pass evicts nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// In both passes.
+    Both,
+    /// Only while nobody has to be evicted.
+    Desired,
+    /// Only in the pass that evicts.
+    Fallback,
+}
+
+/// One to four acceptable places; where none of them is the current one, a buffer is moved.
+///
+/// Shape when packed: 16 bits per place from bit 0 up: bits 0..8 memory type, 8..10 pass
+/// (0 both, 1 desired, 2 fallback), 10..15 zero, 15 set where the slot is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement(u64);
+
+impl Placement {
+    /// A placement of one to four places.
+    ///
+    /// Errors: `None` for no place or more than four.
+    pub fn new(places: &[Place]) -> Option<Self> {
+        if places.is_empty() || places.len() > 4 {
+            return None;
+        }
+        let pack = |p: &Place| u64::from(p.memory.0) | (p.pass as u64) << 8 | 1 << 15;
+        Some(Placement(places.iter().rev().fold(0, |word, p| word << 16 | pack(p))))
+    }
+
+    /// The placement that accepts one memory type.
+    pub const fn only(memory: MemoryTypeId) -> Self {
+        Placement(memory.0 as u64 | 1 << 15)
+    }
+
+    /// The packed word.
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Reads a packed word; `None` when a bit is set that means nothing.
+    pub fn from_word(word: u64) -> Option<Self> {
+        let mut rest = word;
+        while rest != 0 {
+            if rest & (1 << 15) == 0 || rest & 0x7c00 != 0 || rest >> 8 & 3 == 3 {
+                return None;
+            }
+            rest >>= 16;
+        }
+        (word != 0).then_some(Placement(word))
+    }
+
+    /// The places, best first.
+    pub fn iter(self) -> impl Iterator<Item = Place> {
+        (0..4).map(move |slot| self.0 >> (slot * 16)).take_while(|w| w & (1 << 15) != 0).map(|w| Place {
+            memory: MemoryTypeId(w as u8),
+            pass: match w >> 8 & 3 {
+                0 => Pass::Both,
+                1 => Pass::Desired,
+                _ => Pass::Fallback,
+            },
+        })
+    }
+
+    /// Whether a buffer in this memory type need not move.
+    pub fn accepts(self, memory: MemoryTypeId) -> bool {
+        self.iter().any(|p| p.memory == memory)
+    }
+}
+
+/// What a job does with a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// It only reads.
+    Read,
+    /// It writes, and may read.
+    Write,
+}
+
+/// One buffer of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// What the job does with it.
+    pub intent: Intent,
+}
+
+/// A request for a new buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Create {
+    /// The new buffer.
+    pub buffer: BufferId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its size in bytes; not 0.
+    pub bytes: u64,
+    /// Where it may live.
+    pub placement: Placement,
+    /// Eviction priority, 0 to 3; 0 goes first.
+    pub priority: u8,
+    /// Its first use.
+    pub stamp: Stamp,
+}
+
+/// A request to make buffers resident together and to run a job on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The job, which only the host can read.
+    pub job: JobId,
+    /// The timeline the job runs on.
+    pub timeline: TimelineId,
+    /// When the buffers are used.
+    pub stamp: Stamp,
+    /// Whether the buffers may stay where they are, be it outside their placement.
+    pub anywhere: bool,
+    /// The buffers; none twice.
+    pub uses: Vec<Use>,
+}
+
+/// What the host asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Make a buffer.
+    Create(Create),
+    /// Use buffers.
+    Access(Access),
+    /// End a buffer.
+    Release(BufferId),
+    /// A timeline has reached a value: what waited for it may go.
+    Retire(Point),
+}
+
+const FLAG_ANYWHERE: u32 = 1;
+
+impl Request {
+    /// Appends the request to a request list.
+    ///
+    /// Errors: `false` when an access names more buffers than one item holds.
+    #[must_use]
+    pub fn encode(&self, out: &mut Writer) -> bool {
+        match self {
+            Request::Create(c) => out.item(16, c.tenant.0, |body| {
+                body.extend([c.buffer.0, c.bytes, c.placement.word(), c.priority.into(), c.stamp.0]);
+            }),
+            Request::Access(a) => out.item(17, if a.anywhere { FLAG_ANYWHERE } else { 0 }, |body| {
+                body.extend([a.job.0, a.timeline.0.into(), a.stamp.0]);
+                body.extend(a.uses.iter().flat_map(|u| [u.buffer.0, u64::from(u.intent == Intent::Write)]));
+            }),
+            Request::Release(buffer) => out.item(18, 0, |body| body.push(buffer.0)),
+            Request::Retire(p) => out.item(19, p.timeline.0, |body| body.push(p.value)),
+        }
+    }
+
+    fn decode(item: &Item<'_>) -> Result<Self, WireError> {
+        let wrong = WireError::Value(item.number);
+        match item.op {
+            16 => {
+                let [buffer, bytes, placement, priority, stamp] = item.exactly()?;
+                Ok(Request::Create(Create {
+                    buffer: BufferId(buffer),
+                    tenant: TenantId(item.operand),
+                    bytes,
+                    placement: Placement::from_word(placement).ok_or(wrong)?,
+                    priority: u8::try_from(priority).ok().filter(|p| *p < 4).ok_or(wrong)?,
+                    stamp: Stamp(stamp),
+                }))
+            }
+            17 => {
+                let ([job, timeline, stamp], uses) = item.at_least()?;
+                if item.operand & !FLAG_ANYWHERE != 0 || uses.len() % 2 != 0 {
+                    return Err(wrong);
+                }
+                let one = |pair: &[u64]| match pair[1] {
+                    0 => Ok(Use { buffer: BufferId(pair[0]), intent: Intent::Read }),
+                    1 => Ok(Use { buffer: BufferId(pair[0]), intent: Intent::Write }),
+                    _ => Err(wrong),
+                };
+                Ok(Request::Access(Access {
+                    job: JobId(job),
+                    timeline: TimelineId(item.narrow(timeline)?),
+                    stamp: Stamp(stamp),
+                    anywhere: item.operand & FLAG_ANYWHERE != 0,
+                    uses: uses.chunks_exact(2).map(one).collect::<Result<_, _>>()?,
+                }))
+            }
+            18 => item.exactly().map(|[buffer]| Request::Release(BufferId(buffer))),
+            19 => item.exactly().map(|[value]| {
+                Request::Retire(Point { timeline: TimelineId(item.operand), value })
+            }),
+            _ => Err(item.unknown()),
+        }
+    }
+}
+
+/// A run of consecutive numbers that nobody uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The lowest number.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// What a batch may use: the mechanism takes the lowest numbers first and values in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Unused allocation numbers, ascending.
+    pub allocations: Vec<Run>,
+    /// Unused table numbers, ascending.
+    pub tables: Vec<Run>,
+    /// For each timeline of the device the next value; later ones follow it.
+    pub timelines: Vec<Point>,
+}
+
+impl Grants {
+    /// Appends the grants to an empty request list.
+    ///
+    /// Errors: `false` when there are more runs than one item holds.
+    #[must_use]
+    pub fn encode(&self, out: &mut Writer) -> bool {
+        let runs = |runs: &[Run], body: &mut Vec<u64>| {
+            body.extend(runs.iter().flat_map(|r| [u64::from(r.first), u64::from(r.count)]));
+        };
+        out.item(1, 0, |body| runs(&self.allocations, body))
+            && out.item(2, 0, |body| runs(&self.tables, body))
+            && self.timelines.iter().all(|p| out.item(3, p.timeline.0, |body| body.push(p.value)))
+    }
+}
+
+/// A decoded request list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// What the batch may use.
+    pub grants: Grants,
+    /// The requests, in order.
+    pub requests: Vec<Request>,
+}
+
+impl Batch {
+    /// The packed list.
+    ///
+    /// Errors: `None` when a request or the grants do not fit in an item.
+    pub fn encode(&self) -> Option<Vec<u64>> {
+        let mut out = Writer::new(Kind::Requests);
+        let fits = self.grants.encode(&mut out) && self.requests.iter().all(|r| r.encode(&mut out));
+        fits.then(|| out.finish())
+    }
+
+    /// Reads a packed list.
+    pub fn decode(words: &[u64]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(words, Kind::Requests)?;
+        let mut batch = Batch::default();
+        while let Some(item) = reader.next()? {
+            match item.op {
+                1 => runs(&item, &mut batch.grants.allocations)?,
+                2 => runs(&item, &mut batch.grants.tables)?,
+                3 => {
+                    let [value] = item.exactly()?;
+                    batch.grants.timelines.push(Point { timeline: TimelineId(item.operand), value });
+                }
+                _ => batch.requests.push(Request::decode(&item)?),
+            }
+        }
+        Ok(batch)
+    }
+}
+
+fn runs(item: &Item<'_>, into: &mut Vec<Run>) -> Result<(), WireError> {
+    if item.body.len() % 2 != 0 {
+        return Err(WireError::Length(item.number));
+    }
+    for pair in item.body.chunks_exact(2) {
+        let run = Run { first: item.narrow(pair[0])?, count: item.narrow(pair[1])? };
+        let after = into.last().map_or(0, |l: &Run| u64::from(l.first) + u64::from(l.count));
+        if run.count == 0 || u64::from(run.first) < after {
+            return Err(WireError::Value(item.number));
+        }
+        into.push(run);
+    }
+    Ok(())
+}

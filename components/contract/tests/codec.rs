@@ -1,0 +1,230 @@
+//! Every packed item survives encode, decode, encode; no words make a decoder panic.
+#![allow(clippy::unwrap_used)]
+
+use gpumm_contract::allocator::{Allocate, Answer, Command, Refusal};
+use gpumm_contract::facts::{BufferFact, Fact, MemoryType, Role};
+use gpumm_contract::plan::Status;
+use gpumm_contract::request::{Access, Batch, Create, Grants, Intent, Pass, Place, Placement, Run, Use};
+use gpumm_contract::table::{Hold, Holder};
+use gpumm_contract::wire::{Kind, Reader, Writer};
+use gpumm_contract::*;
+
+fn extent(offset: u64, bytes: u64) -> Extent {
+    Extent { offset, bytes }
+}
+
+fn point(t: u32, value: u64) -> Point {
+    Point { timeline: TimelineId(t), value }
+}
+
+fn placement() -> Placement {
+    let place = |m, pass| Place { memory: MemoryTypeId(m), pass };
+    Placement::new(&[place(1, Pass::Desired), place(0, Pass::Both), place(2, Pass::Fallback)]).unwrap()
+}
+
+fn ops() -> Vec<Op<'static>> {
+    let mut after = PointSet::new();
+    after.add(point(1, 7));
+    after.add(point(0, 3));
+    let at = point(2, 99);
+    let table = TableId(5);
+    let statuses = [
+        Status::Good,
+        Status::NoSpace { largest_hole: 5, stuck: 6 },
+        Status::TooLarge { limit: 9 },
+        Status::UnknownBuffer,
+        Status::BufferExists,
+        Status::InvalidSize,
+        Status::InvalidPlacement,
+        Status::InvalidAccess,
+        Status::TooScattered,
+    ];
+    let mut ops: Vec<_> =
+        statuses.iter().map(|&status| Op::Answer { request: 3, status }).collect();
+    ops.extend([
+        Op::Place {
+            allocation: AllocationId(4),
+            memory: MemoryTypeId(1),
+            buffer: BufferId(1 << 40),
+            extents: vec![extent(0, 4096), extent(1 << 40, 8192)].into(),
+        },
+        Op::Unplace { allocation: AllocationId(4), after },
+        Op::Table {
+            table,
+            allocation: AllocationId(4),
+            segments: vec![Segment { address: 1, bytes: 2 }].into(),
+        },
+        Op::DropTable { table },
+        Op::MapDma { table },
+        Op::UnmapDma { table },
+        Op::Copy { at, source: table, target: TableId(6), source_offset: 1, target_offset: 2, bytes: 3 },
+        Op::Fill { at, table, offset: 1, bytes: 2, pattern: u64::MAX },
+        Op::UpdatePtes { at, vm: 1, address: 2, table, offset: 3, bytes: 4, flags: 5 },
+        Op::InvalidateTlb { at, vm: 8 },
+        Op::Run { at, job: JobId(77), tables: vec![table, TableId(6)].into() },
+        Op::Wait { timeline: TimelineId(1), point: at },
+        Op::Signal { at },
+        Op::Notify { device: 1, attachment: 2, gate: at },
+        Op::Poison { buffer: BufferId(3) },
+    ]);
+    ops
+}
+
+#[test]
+fn plans_round_trip() {
+    let mut out = Writer::new(Kind::Plan);
+    assert!(ops().iter().all(|op| op.encode(&mut out)));
+    let words = out.finish();
+    assert_eq!(plan::decode(&words).unwrap(), ops());
+}
+
+#[test]
+fn batches_round_trip() {
+    let batch = Batch {
+        grants: Grants {
+            allocations: vec![Run { first: 0, count: 2 }, Run { first: 9, count: u32::MAX - 9 }],
+            tables: vec![Run { first: 3, count: 1 }],
+            timelines: vec![point(0, 5), point(1, 6)],
+        },
+        requests: vec![
+            Request::Create(Create {
+                buffer: BufferId(1),
+                tenant: TenantId(2),
+                bytes: 3,
+                placement: placement(),
+                priority: 3,
+                stamp: Stamp(4),
+            }),
+            Request::Access(Access {
+                job: JobId(9),
+                timeline: TimelineId(1),
+                stamp: Stamp(5),
+                anywhere: true,
+                uses: vec![
+                    Use { buffer: BufferId(1), intent: Intent::Write },
+                    Use { buffer: BufferId(2), intent: Intent::Read },
+                ],
+            }),
+            Request::Release(BufferId(1)),
+            Request::Retire(point(1, 8)),
+        ],
+    };
+    assert_eq!(Batch::decode(&batch.encode().unwrap()).unwrap(), batch);
+}
+
+#[test]
+fn allocator_lists_round_trip() {
+    let n = AllocationId(7);
+    let commands = [
+        Command::Allocate(Allocate::plain(n, 4096)),
+        Command::Allocate(Allocate { number: n, bytes: 1, alignment: 2, range: None }),
+        Command::Allocate(Allocate { number: n, bytes: 1, alignment: 0, range: Some((3, 4)) }),
+        Command::Free(n),
+    ];
+    let mut out = Writer::new(Kind::Commands);
+    commands.iter().for_each(|c| c.encode(&mut out));
+    let words = out.finish();
+    let mut reader = Reader::new(&words, Kind::Commands).unwrap();
+    for command in commands {
+        assert_eq!(Command::decode(&reader.next().unwrap().unwrap()).unwrap(), command);
+    }
+    let answers = [
+        Answer::Extents(n, vec![extent(1, 2), extent(3, 4)]),
+        Answer::NoSpace { number: n, largest_hole: 9 },
+        Answer::Freed(n),
+        Answer::Refused(n, Refusal::Unsupported),
+    ];
+    let mut out = Writer::new(Kind::Answers);
+    assert!(answers.iter().all(|a| a.encode(&mut out)));
+    let words = out.finish();
+    let mut reader = Reader::new(&words, Kind::Answers).unwrap();
+    for answer in answers {
+        assert_eq!(Answer::decode(&reader.next().unwrap().unwrap()).unwrap(), answer);
+    }
+}
+
+fn facts() -> Vec<Fact> {
+    let set = |p: &[Point]| p.iter().copied().collect::<PointSet>();
+    vec![
+        Fact::Memory(MemoryType {
+            id: MemoryTypeId(1),
+            size: 1 << 30,
+            granule: 4096,
+            evict_to: Some(MemoryTypeId(0)),
+            base: 7,
+            max_segment: 0xffff_f000,
+        }),
+        Fact::Timeline { completed: point(3, 4), role: Role::Copy },
+        Fact::Table {
+            table: TableId(1),
+            layout: true,
+            holds: vec![Hold { holder: Holder::Copy, until: point(1, 2) }],
+            segments: vec![Segment { address: 5, bytes: 6 }, Segment { address: 50, bytes: 60 }],
+        },
+        Fact::Buffer(BufferFact {
+            buffer: BufferId(1),
+            tenant: TenantId(2),
+            bytes: 100,
+            placement: placement(),
+            priority: 1,
+            stamp: Stamp(9),
+            written: true,
+            allocation: AllocationId(3),
+            memory: MemoryTypeId(1),
+            table: TableId(1),
+            extents: vec![extent(0, 4096)],
+            readers: set(&[point(0, 1), point(1, 2)]),
+            writers: set(&[point(1, 3)]),
+            inherited: set(&[]),
+        }),
+        Fact::Residue { memory: MemoryTypeId(1), extent: extent(4, 5), tenant: TenantId(6) },
+        Fact::Pending { memory: MemoryTypeId(1), extent: extent(4, 5), after: set(&[point(0, 9)]) },
+    ]
+}
+
+#[test]
+fn facts_round_trip() {
+    let mut out = Writer::new(Kind::Facts);
+    assert!(facts().iter().all(|f| f.encode(&mut out)));
+    assert_eq!(gpumm_contract::facts::decode(&out.finish()).unwrap(), facts());
+}
+
+/// Random words, and random damage of good words: an answer, never a panic; and what decodes
+/// encodes to something that decodes to the same.
+#[test]
+fn damage_never_panics() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    let mut plan_words = Writer::new(Kind::Plan);
+    assert!(ops().iter().all(|op| op.encode(&mut plan_words)));
+    let mut fact_words = Writer::new(Kind::Facts);
+    assert!(facts().iter().all(|f| f.encode(&mut fact_words)));
+    let good = [plan_words.finish(), fact_words.finish()];
+    for _ in 0..60_000 {
+        let mut words = good[rng.usize(0..2)].clone();
+        for _ in 0..rng.usize(1..4) {
+            let at = rng.usize(0..words.len());
+            match rng.u8(0..4) {
+                0 => words[at] = rng.u64(..),
+                1 => words[at] ^= 1 << rng.u32(0..64),
+                2 => words[at] = rng.u64(0..20),
+                _ => words.truncate(at.max(1)),
+            }
+        }
+        if let Ok(ops) = plan::decode(&words) {
+            let mut out = Writer::new(Kind::Plan);
+            assert!(ops.iter().all(|op| op.encode(&mut out)));
+            assert_eq!(plan::decode(&out.finish()).unwrap(), ops);
+        }
+        let _ = gpumm_contract::facts::decode(&words);
+        let _ = Batch::decode(&words);
+    }
+}
+
+#[test]
+fn placement_words_are_strict() {
+    assert!(Placement::from_word(placement().word()).is_some());
+    for bad in [0, 1, 1 << 16 | 1 << 15, 1 << 14 | 1 << 15, 3 << 8 | 1 << 15] {
+        assert_eq!(Placement::from_word(bad), None, "{bad:#x}");
+    }
+    assert_eq!(Placement::new(&[]), None);
+}

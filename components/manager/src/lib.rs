@@ -1,0 +1,1 @@
+//! Residency: who lives where, who is evicted, in which order things happen.

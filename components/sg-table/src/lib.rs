@@ -1,0 +1,1 @@
+//! Reference-counted scatter-gather tables.

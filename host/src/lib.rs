@@ -1,0 +1,1 @@
+//! A GPU memory manager for user space.

@@ -1,0 +1,1 @@
+//! Devices that perform plans: the trait, and the simulated device.

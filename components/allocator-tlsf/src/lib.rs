@@ -1,1 +1,275 @@
-//! Allocator strategy: tlsf.
+//! Allocator strategy: two-level segregated fit, the fast default.
+//!
+//! One extent per allocation, chosen in constant time from lists of holes of nearly equal size,
+//! and joined with its neighbours the moment it is given back. See the README for the idea, the
+//! bounds and the sources.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod bins;
+mod check;
+mod nodes;
+mod numbers;
+mod search;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use gpumm_contract::allocator::{Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics};
+use gpumm_contract::{AllocationId, Extent};
+use nodes::{Arena, HOLE, NONE, Node};
+use numbers::{LIMIT, Numbers};
+
+/// The two-level segregated fit strategy.
+///
+/// Bounds: allocation numbers below 2^26; larger ones are [`Refusal::Unsupported`].
+/// Complexity: `allocate` and `free` O(1); a wish that no hole of a larger bin serves costs the
+/// holes of its own bin (and, with an alignment, of the bins up to `bytes + alignment`), one
+/// with a range all holes that are large enough; "no space" the holes of the highest bin.
+/// Invariants: a wish is refused only when no hole fits it; after a restore the answers depend
+/// on the restored allocations alone.
+#[derive(Clone, Debug)]
+pub struct Tlsf {
+    /// Size 0 before the first geometry.
+    geometry: Geometry,
+    arena: Arena,
+    numbers: Numbers,
+    allocations: u64,
+    /// While restoring: the adopted nodes by offset.
+    adopted: Option<BTreeMap<u64, u32>>,
+}
+
+impl Default for Tlsf {
+    fn default() -> Self {
+        Tlsf {
+            geometry: Geometry { size: 0, granule: 1 },
+            arena: Arena::new(0),
+            numbers: Numbers::default(),
+            allocations: 0,
+            adopted: None,
+        }
+    }
+}
+
+impl Tlsf {
+    /// A strategy without a geometry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
+        self.geometry = geometry.checked()?;
+        self.arena = Arena::new(geometry.size >> geometry.granule.trailing_zeros());
+        self.numbers.clear();
+        self.allocations = 0;
+        self.adopted = None;
+        Ok(())
+    }
+
+    fn serving(&self) -> Result<(), Refusal> {
+        if self.geometry.size != 0 && self.adopted.is_none() { Ok(()) } else { Err(Refusal::Geometry) }
+    }
+
+    fn unused(&self, number: AllocationId) -> Result<(), Refusal> {
+        match number.0 {
+            LIMIT.. => Err(Refusal::Unsupported),
+            number if self.numbers.get(number) != NONE => Err(Refusal::NumberInUse),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn shift(&self) -> u32 {
+        self.geometry.granule.trailing_zeros()
+    }
+
+    /// The whole granules of a range; `None` for the whole arena, which needs no range.
+    fn window(&self, range: Option<(u64, u64)>) -> Option<(u64, u64)> {
+        let (start, end) = range.filter(|&range| range != (0, self.geometry.size))?;
+        Some((start.div_ceil(self.geometry.granule), end >> self.shift()))
+    }
+
+    /// The extent in granules.
+    fn units(&self, extent: &Extent) -> Result<(u64, u64), Refusal> {
+        let end = extent.end().filter(|&end| end <= self.geometry.size).ok_or(Refusal::Extent)?;
+        let granular = (extent.offset | end) & (self.geometry.granule - 1) == 0;
+        let good = granular && extent.bytes != 0;
+        if good { Ok((extent.offset >> self.shift(), extent.bytes >> self.shift())) } else { Err(Refusal::Extent) }
+    }
+
+    fn extent(&self, node: &Node) -> Extent {
+        Extent { offset: node.offset << self.shift(), bytes: node.units << self.shift() }
+    }
+}
+
+impl Allocator for Tlsf {
+    fn init(&mut self, geometry: Geometry) -> Result<(), Refusal> {
+        self.begin(geometry)?;
+        let hole = self.arena.store(Node::new(0, self.arena.size, HOLE));
+        self.arena.append(hole);
+        self.arena.file(hole);
+        Ok(())
+    }
+
+    fn resize(&mut self, geometry: Geometry) -> Result<(), Refusal> {
+        self.serving()?;
+        let geometry = geometry.checked()?;
+        let same = geometry.granule == self.geometry.granule;
+        if same && self.arena.resize(geometry.size >> self.shift()) {
+            self.geometry = geometry;
+            Ok(())
+        } else {
+            Err(Refusal::Geometry)
+        }
+    }
+
+    fn allocate(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure> {
+        self.serving().map_err(Failure::Refused)?;
+        let alignment = wish.checked(self.geometry).map_err(Failure::Refused)?;
+        self.unused(wish.number).map_err(Failure::Refused)?;
+        let (units, alignment) = (wish.bytes >> self.shift(), alignment >> self.shift());
+        let Some(fit) = self.arena.find(units, alignment, self.window(wish.range)) else {
+            return Err(Failure::NoSpace { largest_hole: self.arena.largest() << self.shift() });
+        };
+        let node = self.arena.take(fit.node, fit.start, units, wish.number.0);
+        self.numbers.set(wish.number.0, node);
+        self.allocations += 1;
+        extents.push(Extent { offset: fit.start << self.shift(), bytes: wish.bytes });
+        Ok(())
+    }
+
+    fn free(&mut self, number: AllocationId) -> Result<(), Refusal> {
+        self.serving()?;
+        let mut at = self.numbers.get(number.0);
+        if at == NONE {
+            return Err(Refusal::NumberUnknown);
+        }
+        self.numbers.set(number.0, NONE);
+        while at != NONE {
+            let next = self.arena.node(at).next;
+            self.arena.release(at);
+            at = next;
+        }
+        self.allocations -= 1;
+        Ok(())
+    }
+
+    fn restore_begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
+        self.begin(geometry)?;
+        self.adopted = Some(BTreeMap::new());
+        Ok(())
+    }
+
+    fn restore_part(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
+        let mut adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
+        let result = self.adopt(&mut adopted, number, extents);
+        self.adopted = Some(adopted);
+        result
+    }
+
+    fn restore_end(&mut self) -> Result<(), Refusal> {
+        let adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
+        let mut end = 0;
+        for (offset, at) in adopted {
+            self.append_hole(end, offset);
+            self.arena.append(at);
+            end = self.arena.node(at).end();
+        }
+        self.append_hole(end, self.arena.size);
+        // From the top down, so that every list begins with its lowest hole.
+        let mut at = self.arena.last;
+        while at != NONE {
+            let Node { owner, below, .. } = *self.arena.node(at);
+            if owner == HOLE {
+                self.arena.file(at);
+            }
+            at = below;
+        }
+        Ok(())
+    }
+
+    fn statistics(&self) -> Statistics {
+        if self.serving().is_err() {
+            return Statistics::default();
+        }
+        Statistics {
+            used_bytes: self.arena.used << self.shift(),
+            free_bytes: (self.arena.size - self.arena.used) << self.shift(),
+            largest_hole: self.arena.largest() << self.shift(),
+            allocations: self.allocations,
+            holes: self.arena.holes,
+        }
+    }
+
+    fn blocks(&self, from: u64, limit: usize) -> Vec<Block> {
+        if self.serving().is_err() {
+            return Vec::new();
+        }
+        let mut at = self.arena.first_behind(from >> self.shift());
+        let nodes = core::iter::from_fn(|| {
+            let node = (at != NONE).then(|| self.arena.node(at))?;
+            at = node.above;
+            Some(node)
+        });
+        let block = |node: &Node| Block {
+            extent: self.extent(node),
+            owner: (node.owner != HOLE).then_some(AllocationId(node.owner)),
+        };
+        nodes.map(block).take(limit).collect()
+    }
+}
+
+impl Tlsf {
+    /// Files extents that another strategy chose; they are linked in address order at the end.
+    fn adopt(
+        &mut self,
+        adopted: &mut BTreeMap<u64, u32>,
+        number: AllocationId,
+        extents: &[Extent],
+    ) -> Result<(), Refusal> {
+        self.unused(number)?;
+        let mut first = NONE;
+        // Backwards, so that the chain is in the caller's order.
+        for extent in extents.iter().rev() {
+            let free = self.units(extent).ok().filter(|&cut| self.untaken(adopted, cut));
+            let Some((offset, units)) = free else {
+                self.disown(adopted, first);
+                return Err(Refusal::Extent);
+            };
+            let node = Node { next: first, ..Node::new(offset, units, number.0) };
+            first = self.arena.store(node);
+            adopted.insert(offset, first);
+            self.arena.used += units;
+        }
+        if first == NONE {
+            return Err(Refusal::Extent);
+        }
+        self.numbers.set(number.0, first);
+        self.allocations += 1;
+        Ok(())
+    }
+
+    fn untaken(&self, adopted: &BTreeMap<u64, u32>, (offset, units): (u64, u64)) -> bool {
+        let last = adopted.range(..offset + units).next_back();
+        last.is_none_or(|(_, &at)| self.arena.node(at).end() <= offset)
+    }
+
+    fn disown(&mut self, adopted: &mut BTreeMap<u64, u32>, first: u32) {
+        let mut at = first;
+        while at != NONE {
+            let Node { offset, units, next, .. } = *self.arena.node(at);
+            adopted.remove(&offset);
+            self.arena.used -= units;
+            self.arena.recycle(at);
+            at = next;
+        }
+    }
+
+    fn append_hole(&mut self, start: u64, end: u64) {
+        if start < end {
+            let hole = self.arena.store(Node::new(start, end - start, HOLE));
+            self.arena.append(hole);
+        }
+    }
+}

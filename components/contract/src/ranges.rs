@@ -82,6 +82,11 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         self.map.iter().map(|(&offset, (end, value))| (Extent { offset, bytes: end - offset }, value))
     }
 
+    /// The end of the last range; 0 when no byte has a value.
+    pub fn last_end(&self) -> u64 {
+        self.map.iter().next_back().map_or(0, |(_, (end, _))| *end)
+    }
+
     /// Keeps the ranges whose value passes.
     pub fn retain(&mut self, keep: impl Fn(&V) -> bool) {
         let gone: Vec<u64> =

@@ -1,1 +1,103 @@
-//! Residency: who lives where, who is evicted, in which order things happen.
+//! Residency: which buffer lives where, who is evicted, and in which order things happen.
+//!
+//! The way of a request: [`Manager::execute`] reads the batch, `create.rs`, `access.rs` and
+//! `retire.rs` answer one verb each, `evict.rs` decides who makes room, `relocate.rs` plans the
+//! move of one buffer, `strategy.rs` asks the strategy slot, `order.rs` plans waits. Everything
+//! is answered as a plan; nothing is done here.
+//!
+//! Invariants: equal inputs give equal plans; the state is rebuilt from facts by `restore.rs`.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod access;
+mod create;
+mod evict;
+mod order;
+mod relocate;
+mod restore;
+mod retire;
+mod state;
+mod strategy;
+
+pub use restore::RestoreError;
+
+use alloc::vec::Vec;
+use gpumm_contract::plan::{Op, Status};
+use gpumm_contract::request::{Batch, Request};
+use gpumm_contract::table::Tables;
+use gpumm_contract::wire::{Kind, Writer};
+use gpumm_contract::{BufferId, MemoryTypeId};
+use order::Context;
+use state::State;
+
+/// The strategy slots of the device, answered by the host's broker.
+pub trait Slots {
+    /// Has a memory type's strategy execute a packed command list.
+    ///
+    /// Shape: commands in, answers out, as [`gpumm_contract::allocator`].
+    fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Vec<u64>;
+}
+
+/// Plans for one device.
+#[derive(Clone, Debug, Default)]
+pub struct Manager<T, S> {
+    tables: T,
+    slots: S,
+    state: State,
+}
+
+impl<T: Tables, S: Slots> Manager<T, S> {
+    /// A manager that knows nothing yet; a restore makes it serve.
+    pub fn new(tables: T, slots: S) -> Self {
+        Manager { tables, slots, state: State::default() }
+    }
+
+    /// Plans a packed batch of requests and returns the packed plan.
+    ///
+    /// Errors: a batch that cannot be read gives a plan without answers, which the host refuses.
+    pub fn execute(&mut self, requests: &[u64]) -> Vec<u64> {
+        let Ok(batch) = Batch::decode(requests) else {
+            return Writer::new(Kind::Plan).finish();
+        };
+        let mut ctx = Context::new(&batch.grants);
+        let mut rest = batch.requests.as_slice();
+        let mut number = 0;
+        while let Some(first) = rest.first() {
+            let taken = if let Request::Create(_) = first {
+                self.create_run(rest, number, &mut ctx)
+            } else {
+                let status = match first {
+                    Request::Access(access) => self.access(access, &mut ctx),
+                    Request::Release(buffer) => self.release(*buffer, &mut ctx),
+                    Request::Retire(point) => self.retire(*point, &mut ctx),
+                    Request::Create(_) => Status::InvalidAccess,
+                };
+                ctx.answer(number, status);
+                1
+            };
+            number += taken as u32;
+            rest = &rest[taken..];
+        }
+        self.flush_frees();
+        ctx.finish()
+    }
+
+    /// Buffers by id with the memory type they live in, for people and tests.
+    pub fn residency(&self) -> impl Iterator<Item = (BufferId, MemoryTypeId)> + '_ {
+        self.state.buffers.iter().map(|(&id, b)| (id, b.home.memory))
+    }
+
+    /// The sg-table keeper.
+    pub fn tables(&self) -> &T {
+        &self.tables
+    }
+}
+
+impl Context {
+    /// Ends a request's operations.
+    fn answer(&mut self, request: u32, status: Status) {
+        self.emit(&Op::Answer { request, status });
+    }
+}

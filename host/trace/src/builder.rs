@@ -59,6 +59,16 @@ impl<'l> Builder<'l> {
         self.names.intern(text, self.limits.max_name_bytes)
     }
 
+    /// Refuses to make more text than may be kept, even if it is the same text.
+    pub(crate) fn charge(&self, bytes: u64) -> Result<(), ErrorKind> {
+        let max = self.limits.max_name_bytes;
+        if bytes <= max {
+            return Ok(());
+        }
+        let what = format!("the operators of the entries take more than {max} bytes");
+        Err(ErrorKind::TooLarge(what))
+    }
+
     /// The id that the next alloc gets.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id

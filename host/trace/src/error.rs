@@ -11,8 +11,7 @@ pub struct TraceError {
     pub name: String,
     /// Where in the input.
     pub place: Place,
-    /// What is wrong.
-    #[source]
+    /// What is wrong; part of the message, so not its source.
     pub kind: ErrorKind,
 }
 
@@ -151,7 +150,9 @@ pub(crate) enum StreamFault {
 
 impl From<io::Error> for ErrorKind {
     fn from(error: io::Error) -> Self {
-        let own = error.get_ref().and_then(|e| e.downcast_ref::<StreamFault>());
+        let own = error
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<StreamFault>());
         match own.cloned() {
             Some(StreamFault::TooLarge(what)) => Self::TooLarge(what),
             Some(StreamFault::Truncated) => Self::Truncated("the gzip data".to_owned()),

@@ -40,10 +40,16 @@ impl<'a, R: Read> Counted<'a, R> {
 
 impl<R: Read> BufRead for Counted<'_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.inner.fill_buf()?.is_empty() && self.taken > self.told {
+        // No layer above has to know about interruptions.
+        while let Err(error) = self.inner.fill_buf() {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        if self.inner.buffer().is_empty() && self.taken > self.told {
             self.tell();
         }
-        self.inner.fill_buf()
+        Ok(self.inner.buffer())
     }
 
     fn consume(&mut self, n: usize) {

@@ -52,7 +52,8 @@ pub(crate) fn read(content: impl Read, limits: &Limits) -> Result<Trace, Fault> 
         if let Err(kind) = done {
             // The reader stands behind the row: count back to its first line.
             let inside = record.as_slice().iter().filter(|&&b| b == b'\n').count() as u64;
-            let terminator = u64::from(!csv.is_done());
+            let at_end = csv.position().byte() == csv.get_ref().total;
+            let terminator = u64::from(!at_end || csv.get_ref().last == b'\n');
             let line = csv.position().line() - inside - terminator;
             return Err(Fault::line(line, kind));
         }
@@ -71,7 +72,11 @@ pub(crate) fn read(content: impl Read, limits: &Limits) -> Result<Trace, Fault> 
 
 impl Columns {
     fn find(header: &ByteRecord) -> Result<Self, ErrorKind> {
-        let at = |name: &str| header.iter().position(|c| c.trim_ascii() == name.as_bytes());
+        let at = |name: &str| {
+            header
+                .iter()
+                .position(|c| c.trim_ascii() == name.as_bytes())
+        };
         let need = |name: &str| {
             at(name).ok_or_else(|| {
                 let text = format!("the header has no column \"{name}\"");
@@ -202,6 +207,8 @@ struct RowGuard<R> {
     inner: R,
     since_row: u64,
     max_row: u64,
+    total: u64,
+    last: u8,
     odd_quotes: bool,
 }
 
@@ -211,6 +218,8 @@ impl<R> RowGuard<R> {
             inner,
             since_row: 0,
             max_row,
+            total: 0,
+            last: 0,
             odd_quotes: false,
         }
     }
@@ -224,6 +233,8 @@ impl<R: Read> Read for RowGuard<R> {
         }
         let n = self.inner.read(buf)?;
         self.since_row += n as u64;
+        self.total += n as u64;
+        self.last = buf[..n].last().copied().unwrap_or(self.last);
         let quotes = buf[..n].iter().filter(|&&b| b == b'"').count();
         self.odd_quotes ^= quotes % 2 == 1;
         Ok(n)

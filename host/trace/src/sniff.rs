@@ -152,5 +152,9 @@ fn is_old_pickle(prefix: &[u8]) -> bool {
             !l.is_empty() && l.iter().all(word)
         })
     };
-    name() && name() && lines.next().is_some_and(|l| l.first().is_some_and(|&b| pickle::is_opcode(b)))
+    name()
+        && name()
+        && lines
+            .next()
+            .is_some_and(|l| l.first().is_some_and(|&b| pickle::is_opcode(b)))
 }

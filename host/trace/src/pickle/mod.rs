@@ -3,6 +3,7 @@
 //! It understands the opcodes that lists, tuples, dicts, numbers and texts of protocols
 //! 2 to 5 need and refuses all others. Shared objects stay shared, nothing recurses.
 
+mod memo;
 mod opcodes;
 mod reader;
 mod value;

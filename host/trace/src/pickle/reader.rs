@@ -1,8 +1,8 @@
 //! The machine that executes the harmless opcodes.
 
-use std::collections::HashMap;
 use std::io::BufRead;
 
+use super::memo::Memo;
 use super::opcodes as op;
 use super::value::{Pickle, Value};
 use crate::error::{ErrorKind, Fault};
@@ -71,7 +71,7 @@ impl<'l, R: BufRead> Reader<'l, R> {
         let root = self.pop()?;
         self.at = self.offset;
         // Also makes the gzip layer check its checksum.
-        if !self.fill()?.is_empty() {
+        if !self.input.fill_buf()?.is_empty() {
             return syntax("there is something else after the end of the pickle");
         }
         Ok(root)
@@ -292,7 +292,9 @@ impl<'l, R: BufRead> Reader<'l, R> {
         self.objects += 1;
         if self.objects > self.limits.max_pickle_objects {
             let max = self.limits.max_pickle_objects;
-            return Err(ErrorKind::TooLarge(format!("more than {max} pickled values")));
+            return Err(ErrorKind::TooLarge(format!(
+                "more than {max} pickled values"
+            )));
         }
         Ok(())
     }
@@ -329,22 +331,11 @@ impl<'l, R: BufRead> Reader<'l, R> {
         }
     }
 
-    fn fill(&mut self) -> Result<&[u8], ErrorKind> {
-        loop {
-            match self.input.fill_buf() {
-                Ok(_) => break,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(self.input.fill_buf()?)
-    }
-
     fn bytes<const N: usize>(&mut self, what: &str) -> Result<[u8; N], ErrorKind> {
         let mut out = [0; N];
         let mut got = 0;
         while got < N {
-            let available = self.fill()?;
+            let available = self.input.fill_buf()?;
             if available.is_empty() {
                 return Err(ErrorKind::Truncated(what.to_owned()));
             }
@@ -361,21 +352,20 @@ impl<'l, R: BufRead> Reader<'l, R> {
     fn data(&mut self, len: u64, what: &str) -> Result<(), ErrorKind> {
         if len > self.limits.max_string {
             let max = self.limits.max_string;
-            return Err(ErrorKind::TooLarge(format!(
-                "{what} of {len} bytes (at most {max})"
-            )));
+            let text = format!("{what} of {len} bytes (at most {max})");
+            return Err(ErrorKind::TooLarge(text));
         }
         self.buffer.clear();
         let mut left = len;
         while left > 0 {
-            let available = self.fill()?;
+            let available = self.input.fill_buf()?;
             if available.is_empty() {
                 return Err(ErrorKind::Truncated(format!("{what} of {len} bytes")));
             }
-            let n = available.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let (head, _) = available.split_at(n);
-            let head = head.to_vec();
-            self.buffer.extend_from_slice(&head);
+            let n = available
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.buffer.extend_from_slice(&available[..n]);
             self.input.consume(n);
             self.offset += n as u64;
             left -= n as u64;
@@ -403,36 +393,5 @@ fn long(bytes: &[u8]) -> Value {
         Value::Unsigned(unsigned)
     } else {
         Value::HugeInt
-    }
-}
-
-/// The memo: slots are written in order, except by hand-made pickles.
-#[derive(Default)]
-struct Memo {
-    dense: Vec<Value>,
-    sparse: HashMap<u64, Value>,
-}
-
-impl Memo {
-    fn len(&self) -> u64 {
-        (self.dense.len() + self.sparse.len()) as u64
-    }
-
-    fn put(&mut self, slot: u64, value: Value) {
-        match usize::try_from(slot) {
-            Ok(i) if i < self.dense.len() => self.dense[i] = value,
-            Ok(i) if i == self.dense.len() => {
-                self.dense.push(value);
-                self.sparse.remove(&slot);
-            }
-            _ => {
-                self.sparse.insert(slot, value);
-            }
-        }
-    }
-
-    fn get(&self, slot: u64) -> Option<Value> {
-        let dense = usize::try_from(slot).ok().and_then(|i| self.dense.get(i));
-        dense.or_else(|| self.sparse.get(&slot)).copied()
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Pickle {
 
 impl Pickle {
     pub(crate) fn items(&self, container: u32) -> &[Value] {
-        self.items.get(container as usize).map_or(&[], Vec::as_slice)
+        self.items
+            .get(container as usize)
+            .map_or(&[], Vec::as_slice)
     }
 }

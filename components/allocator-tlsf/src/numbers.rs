@@ -1,0 +1,60 @@
+//! From the caller's allocation number to the node filed under it.
+
+use crate::nodes::NONE;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Numbers from here on are not filed, so that one absurd number cannot ask for gigabytes.
+pub(crate) const LIMIT: u32 = 1 << 26;
+
+const PAGE: usize = 4096;
+
+/// A table over dense numbers, in pages made when first used: no growth ever copies it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Numbers {
+    pages: Vec<Box<[u32]>>,
+}
+
+impl Numbers {
+    /// The node filed under a number, or [`NONE`].
+    #[inline]
+    pub(crate) fn get(&self, number: u32) -> u32 {
+        let page = self.pages.get(number as usize / PAGE);
+        page.and_then(|page| page.get(number as usize % PAGE)).copied().unwrap_or(NONE)
+    }
+
+    /// Files a node, or [`NONE`], under a number.
+    ///
+    /// Bounds: `number` is below [`LIMIT`].
+    #[inline]
+    pub(crate) fn set(&mut self, number: u32, node: u32) {
+        let at = number as usize / PAGE;
+        if self.pages.get(at).is_none_or(|page| page.is_empty()) {
+            self.add_page(at);
+        }
+        self.pages[at][number as usize % PAGE] = node;
+    }
+
+    #[cold]
+    fn add_page(&mut self, at: usize) {
+        if self.pages.len() <= at {
+            self.pages.resize_with(at + 1, Box::default);
+        }
+        self.pages[at] = vec![NONE; PAGE].into_boxed_slice();
+    }
+
+    /// Forgets every number.
+    pub(crate) fn clear(&mut self) {
+        self.pages.clear();
+    }
+
+    /// Every number that is filed, with its node.
+    pub(crate) fn filed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let pages = self.pages.iter().enumerate();
+        let all = pages.flat_map(|(at, page)| {
+            page.iter().enumerate().map(move |(i, &node)| ((at * PAGE + i) as u32, node))
+        });
+        all.filter(|&(_, node)| node != NONE)
+    }
+}

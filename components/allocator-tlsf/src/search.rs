@@ -1,0 +1,174 @@
+//! Which hole serves a wish.
+
+use crate::bins::bin_of;
+use crate::nodes::{Arena, NONE, Node, SPARE};
+use gpumm_contract::extent::round_up;
+
+/// How many holes of a bin are looked at before the next bin is tried: the own bin is the only
+/// one that may hold fitting and unfitting holes, and a list may be long.
+const PROBES: usize = 16;
+/// How many holes of a bin whose every hole fits are compared.
+const SURE_PROBES: usize = 4;
+
+/// A hole that serves, and where in it.
+///
+/// Units: granules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fit {
+    pub(crate) node: u32,
+    pub(crate) start: u64,
+    units: u64,
+}
+
+impl Arena {
+    /// A hole for a wish: nearly the smallest that fits, and always one when there is one.
+    ///
+    /// Units: granules. Bounds: `alignment` is a power of two; the window is not empty.
+    /// Complexity: O(1) unless no higher bin is filled; then O(holes of the bins in question).
+    /// With a window O(holes at least as large).
+    pub(crate) fn find(&self, units: u64, alignment: u64, window: Option<(u64, u64)>) -> Option<Fit> {
+        match window {
+            Some((start, end)) => self.find_in(units, alignment, start, end),
+            None if alignment == 1 => self.find_plain(units),
+            None => self.find_aligned(units, alignment),
+        }
+    }
+
+    #[inline]
+    fn find_plain(&self, units: u64) -> Option<Fit> {
+        let own = bin_of(units);
+        let mut best = None;
+        let place = |node: &Node| (node.units >= units).then_some(node.offset);
+        let rest = self.scan(self.bins.head(own), PROBES, units, &mut best, place);
+        if best.is_some() {
+            return best;
+        }
+        if let Some(bin) = self.bins.at_least(own + 1) {
+            self.scan(self.bins.head(bin), SURE_PROBES, units, &mut best, place);
+            return best;
+        }
+        self.scan(rest, usize::MAX, units, &mut best, place);
+        best
+    }
+
+    fn find_aligned(&self, units: u64, alignment: u64) -> Option<Fit> {
+        let (own, sure) = (bin_of(units), bin_of(units.saturating_add(alignment - 1)));
+        let mut best = None;
+        let place = |node: &Node| {
+            let start = round_up(node.offset, alignment)?;
+            let room = node.end().checked_sub(start)?;
+            (room >= units).then_some(start)
+        };
+        // A few holes of every bin that may hold a fitting one, from tight to loose.
+        let mut left = 2 * PROBES;
+        let mut at = self.bins.at_least(own);
+        while let Some(bin) = at.filter(|&bin| bin <= sure && left > 0) {
+            let probes = left.min(PROBES);
+            self.scan(self.bins.head(bin), probes, units, &mut best, place);
+            if best.is_some() {
+                return best;
+            }
+            left -= probes;
+            at = self.bins.at_least(bin + 1);
+        }
+        // Above, every hole fits.
+        if let Some(bin) = self.bins.at_least(sure + 1) {
+            self.scan(self.bins.head(bin), SURE_PROBES, units, &mut best, place);
+            return best;
+        }
+        // The last resort before "no space": all that may fit.
+        let mut at = self.bins.at_least(own);
+        while let Some(bin) = at.filter(|_| best.is_none()) {
+            self.scan(self.bins.head(bin), usize::MAX, units, &mut best, place);
+            at = self.bins.at_least(bin + 1);
+        }
+        best
+    }
+
+    /// The lowest place inside a window.
+    fn find_in(&self, units: u64, alignment: u64, start: u64, end: u64) -> Option<Fit> {
+        let mut best: Option<Fit> = None;
+        let mut at = self.bins.at_least(bin_of(units));
+        while let Some(bin) = at {
+            for (node, hole) in self.list(bin) {
+                let Some(place) = round_up(hole.offset.max(start), alignment) else {
+                    continue;
+                };
+                let fits = hole.end().min(end).checked_sub(place).is_some_and(|room| room >= units);
+                if fits && best.is_none_or(|best| place < best.start) {
+                    best = Some(Fit { node, start: place, units: hole.units });
+                }
+            }
+            at = self.bins.at_least(bin + 1);
+        }
+        best
+    }
+
+    /// Looks at up to `probes` holes of a list and keeps the smallest that fits, of equals the
+    /// lowest; returns where it stopped.
+    #[inline]
+    fn scan(
+        &self,
+        from: u32,
+        probes: usize,
+        units: u64,
+        best: &mut Option<Fit>,
+        place: impl Fn(&Node) -> Option<u64>,
+    ) -> u32 {
+        let mut at = from;
+        for _ in 0..probes {
+            if at == NONE {
+                break;
+            }
+            let node = self.node(at);
+            if let Some(start) = place(node)
+                && best.is_none_or(|best| (node.units, start) < (best.units, best.start))
+            {
+                *best = Some(Fit { node: at, start, units: node.units });
+                // Nothing is tighter.
+                if node.units == units {
+                    break;
+                }
+            }
+            at = node.next;
+        }
+        at
+    }
+
+    /// The holes of a bin.
+    pub(crate) fn list(&self, bin: usize) -> impl Iterator<Item = (u32, &Node)> + '_ {
+        let mut at = self.bins.head(bin);
+        core::iter::from_fn(move || {
+            let here = (at != NONE).then(|| (at, self.node(at)))?;
+            at = here.1.next;
+            Some(here)
+        })
+    }
+
+    /// The size of the largest hole, 0 without one.
+    ///
+    /// Complexity: O(holes of the highest filled bin).
+    pub(crate) fn largest(&self) -> u64 {
+        let holes = self.bins.highest().into_iter().flat_map(|bin| self.list(bin));
+        holes.map(|(_, node)| node.units).max().unwrap_or(0)
+    }
+
+    /// The first node in address order that ends behind `unit`.
+    ///
+    /// Complexity: O(sqrt(nodes)) expected: every node is a possible place to start the walk
+    /// from, so the nearest of a sample is taken.
+    pub(crate) fn first_behind(&self, unit: u64) -> u32 {
+        let step = self.nodes.len().isqrt().max(1);
+        let sample = (0..self.nodes.len()).step_by(step).map(|at| at as u32);
+        let below = sample.filter(|&at| {
+            let node = self.node(at);
+            node.owner != SPARE && node.offset <= unit
+        });
+        let mut at = below.max_by_key(|&at| self.node(at).offset).unwrap_or(self.first);
+        while at != NONE && self.node(at).end() <= unit {
+            at = self.node(at).above;
+        }
+        at
+    }
+}
+

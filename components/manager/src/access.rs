@@ -1,0 +1,119 @@
+//! `access`: make buffers resident together and run a job on them.
+
+use crate::order::Context;
+use crate::{Manager, Slots};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use gpumm_contract::plan::{Op, Status};
+use gpumm_contract::request::{Access, Intent, Use};
+use gpumm_contract::table::{Hold, Holder, Tables};
+use gpumm_contract::{Point, PointSet, TableId, TimelineId};
+
+impl<T: Tables, S: Slots> Manager<T, S> {
+    /// Answers an access.
+    ///
+    /// Errors: buffers that were brought in before another one found no room stay in.
+    pub(crate) fn access(&mut self, access: &Access, ctx: &mut Context) -> Status {
+        ctx.locked.extend(access.uses.iter().map(|u| u.buffer));
+        let status = self.try_access(access, ctx).err().unwrap_or(Status::Good);
+        ctx.locked.clear();
+        status
+    }
+
+    fn try_access(&mut self, access: &Access, ctx: &mut Context) -> Result<(), Status> {
+        let distinct: BTreeSet<_> = access.uses.iter().map(|u| u.buffer).collect();
+        if distinct.is_empty() || distinct.len() != access.uses.len() || !ctx.granted(access.timeline) {
+            return Err(Status::InvalidAccess);
+        }
+        if access.uses.iter().any(|u| !self.state.buffers.contains_key(&u.buffer)) {
+            return Err(Status::UnknownBuffer);
+        }
+        for used in &access.uses {
+            self.bring_in(used, access, ctx)?;
+        }
+        for used in &access.uses {
+            self.clear_foreign(used, access.timeline, ctx)?;
+        }
+        self.run(access, ctx)
+    }
+
+    /// Moves a buffer to the end of the eviction order; only a job that is planned does.
+    fn stamp(&mut self, used: &Use, access: &Access) {
+        self.state.file_in_lru(used.buffer, false);
+        if let Some(buffer) = self.state.buffers.get_mut(&used.buffer) {
+            buffer.stamp = access.stamp;
+        }
+        self.state.file_in_lru(used.buffer, true);
+    }
+
+    /// Makes a buffer resident in an acceptable place.
+    fn bring_in(&mut self, used: &Use, access: &Access, ctx: &mut Context) -> Result<(), Status> {
+        let Some(buffer) = self.state.buffers.get(&used.buffer) else { return Err(Status::UnknownBuffer) };
+        if access.anywhere || buffer.placement.accepts(buffer.home.memory) {
+            return Ok(());
+        }
+        let (memory, allocation, extents) = self.find_place(buffer.bytes, buffer.placement, None, ctx)?;
+        self.relocate(used.buffer, memory, allocation, extents, ctx)
+    }
+
+    /// Overwrites what another tenant left, before anybody can look at it.
+    fn clear_foreign(&mut self, used: &Use, on: TimelineId, ctx: &mut Context) -> Result<(), Status> {
+        let Some(buffer) = self.state.buffers.get(&used.buffer) else { return Err(Status::UnknownBuffer) };
+        let home = &buffer.home;
+        let foreign =
+            self.state.memory.get(&home.memory).is_some_and(|m| m.shows_others(&home.extents, buffer.tenant));
+        if buffer.written || !foreign {
+            return Ok(());
+        }
+        let (table, bytes) = (home.table, buffer.bytes);
+        ctx.wait(on, &home.inherited, |p| self.state.reached(p));
+        let at = ctx.point(on).ok_or(Status::InvalidAccess)?;
+        ctx.emit(&Op::Fill { at, table, offset: 0, bytes, pattern: 0 });
+        self.keep(table, Hold { holder: Holder::Access, until: at });
+        if let Some(buffer) = self.state.buffers.get_mut(&used.buffer) {
+            buffer.home.writers.add(at);
+            buffer.written = true;
+        }
+        Ok(())
+    }
+
+    /// Plans the job behind everything it must come after.
+    ///
+    /// ORDER: a reader follows the writers, a writer follows readers and writers; both follow the
+    /// earlier owners of the bytes.
+    fn run(&mut self, access: &Access, ctx: &mut Context) -> Result<(), Status> {
+        let mut before = PointSet::new();
+        let mut tables: Vec<TableId> = Vec::with_capacity(access.uses.len());
+        for used in &access.uses {
+            let Some(buffer) = self.state.buffers.get(&used.buffer) else {
+                return Err(Status::UnknownBuffer);
+            };
+            before.join(&buffer.home.inherited);
+            before.join(&buffer.home.writers);
+            if used.intent == Intent::Write {
+                before.join(&buffer.home.readers);
+            }
+            tables.push(buffer.home.table);
+        }
+        ctx.wait(access.timeline, &before, |p| self.state.reached(p));
+        let at = ctx.point(access.timeline).ok_or(Status::InvalidAccess)?;
+        ctx.emit(&Op::Run { at, job: access.job, tables: tables.as_slice().into() });
+        for (used, &table) in access.uses.iter().zip(&tables) {
+            self.keep(table, Hold { holder: Holder::Access, until: at });
+            self.used_until(used, at);
+            self.stamp(used, access);
+        }
+        Ok(())
+    }
+
+    fn used_until(&mut self, used: &Use, at: Point) {
+        let Some(buffer) = self.state.buffers.get_mut(&used.buffer) else { return };
+        match used.intent {
+            Intent::Read => buffer.home.readers.add(at),
+            Intent::Write => {
+                buffer.home.writers.add(at);
+                buffer.written = true;
+            }
+        }
+    }
+}

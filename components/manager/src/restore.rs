@@ -1,0 +1,126 @@
+//! Rebuilding the state from the ledger's facts.
+
+use crate::state::{Buffer, Home, Memory, State};
+use crate::{Manager, Slots};
+use core::fmt;
+use gpumm_contract::BufferId;
+use gpumm_contract::facts::{self, BufferFact, Fact, Role};
+use gpumm_contract::table::Tables;
+
+/// Why a restore fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoreError {
+    /// The words could not be read.
+    Malformed,
+    /// A fact names a memory type that no earlier fact brought, or there is no memory type or no
+    /// timeline at all.
+    UnknownReference,
+    /// Two facts claim the same thing.
+    Contradiction,
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RestoreError::Malformed => "the facts could not be read",
+            RestoreError::UnknownReference => "a fact names something unknown",
+            RestoreError::Contradiction => "two facts contradict each other",
+        })
+    }
+}
+
+impl core::error::Error for RestoreError {}
+
+impl<T: Tables, S: Slots> Manager<T, S> {
+    /// Begins a restore: forgets everything.
+    pub fn restore_begin(&mut self) {
+        self.state = State::default();
+        self.tables.clear();
+    }
+
+    /// Takes packed facts over.
+    ///
+    /// Errors: the restore has failed; begin again.
+    pub fn restore_part(&mut self, words: &[u64]) -> Result<(), RestoreError> {
+        for fact in facts::decode(words).map_err(|_| RestoreError::Malformed)? {
+            self.restore_fact(fact)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a restore; afterwards the manager serves.
+    ///
+    /// Errors: there is no memory type or no timeline.
+    pub fn restore_end(&mut self) -> Result<(), RestoreError> {
+        if self.state.memory.is_empty() || self.state.completed.is_empty() {
+            return Err(RestoreError::UnknownReference);
+        }
+        Ok(())
+    }
+
+    fn restore_fact(&mut self, fact: Fact) -> Result<(), RestoreError> {
+        match fact {
+            Fact::Memory(kind) => {
+                if !kind.granule.is_power_of_two() || kind.max_segment < kind.granule {
+                    return Err(RestoreError::Malformed);
+                }
+                let old = self.state.memory.insert(kind.id, Memory::new(kind));
+                unique(old.is_none())
+            }
+            Fact::Timeline { completed, role } => {
+                if role == Role::Copy {
+                    self.state.copy_timeline = Some(completed.timeline);
+                }
+                let old = self.state.completed.insert(completed.timeline, completed.value);
+                unique(old.is_none())
+            }
+            Fact::Table { table, layout, holds, segments } => self
+                .tables
+                .adopt(table, &segments, layout, &holds)
+                .map_err(|_| RestoreError::Contradiction),
+            Fact::Buffer(fact) => self.restore_buffer(fact),
+            Fact::Residue { memory, extent, tenant } => {
+                let memory = self.state.memory.get_mut(&memory).ok_or(RestoreError::UnknownReference)?;
+                memory.residue.set(extent, tenant);
+                Ok(())
+            }
+            Fact::Pending { memory, extent, after } => {
+                let memory = self.state.memory.get_mut(&memory).ok_or(RestoreError::UnknownReference)?;
+                memory.pending.set(extent, after);
+                Ok(())
+            }
+        }
+    }
+
+    fn restore_buffer(&mut self, f: BufferFact) -> Result<(), RestoreError> {
+        if !self.state.memory.contains_key(&f.memory) {
+            return Err(RestoreError::UnknownReference);
+        }
+        let id: BufferId = f.buffer;
+        let home = Home {
+            memory: f.memory,
+            allocation: f.allocation,
+            table: f.table,
+            extents: f.extents,
+            readers: f.readers,
+            writers: f.writers,
+            inherited: f.inherited,
+        };
+        let buffer = Buffer {
+            tenant: f.tenant,
+            bytes: f.bytes,
+            placement: f.placement,
+            priority: f.priority,
+            stamp: f.stamp,
+            written: f.written,
+            home,
+        };
+        unique(self.state.buffers.insert(id, buffer).is_none())?;
+        self.state.file_in_lru(id, true);
+        Ok(())
+    }
+}
+
+fn unique(first: bool) -> Result<(), RestoreError> {
+    if first { Ok(()) } else { Err(RestoreError::Contradiction) }
+}

@@ -1,0 +1,145 @@
+//! What the manager knows between two batches.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use gpumm_contract::facts::MemoryType;
+use gpumm_contract::ranges::RangeMap;
+use gpumm_contract::request::Placement;
+use gpumm_contract::{
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Stamp, TableId, TenantId, TimelineId,
+};
+
+/// Where a buffer is now.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) memory: MemoryTypeId,
+    pub(crate) allocation: AllocationId,
+    pub(crate) table: TableId,
+    pub(crate) extents: Vec<Extent>,
+    /// Operations that read these extents for this buffer.
+    pub(crate) readers: PointSet,
+    /// Operations that write these extents for this buffer.
+    pub(crate) writers: PointSet,
+    /// Operations of the bytes' earlier owners.
+    pub(crate) inherited: PointSet,
+}
+
+impl Home {
+    /// Everything that must be over before the extents belong to somebody else.
+    pub(crate) fn busy(&self, reached: impl Fn(Point) -> bool) -> PointSet {
+        let mut all = self.readers.clone();
+        all.join(&self.writers);
+        all.join(&self.inherited);
+        all.retire(reached);
+        all
+    }
+}
+
+/// A live buffer.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    pub(crate) tenant: TenantId,
+    pub(crate) bytes: u64,
+    pub(crate) placement: Placement,
+    pub(crate) priority: u8,
+    pub(crate) stamp: Stamp,
+    /// Whether anything was ever written to it: what was not need not be moved.
+    pub(crate) written: bool,
+    pub(crate) home: Home,
+}
+
+/// The order of eviction inside a memory type: priority, then last use, then age.
+pub(crate) type LruKey = (u8, Stamp, BufferId);
+
+/// A memory type with what is derived about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) kind: MemoryType,
+    /// Whose bytes free memory still shows.
+    pub(crate) residue: RangeMap<TenantId>,
+    /// Free bytes that earlier owners' operations have not finished with.
+    pub(crate) pending: RangeMap<PointSet>,
+    /// Resident buffers in eviction order; empty where nothing is evicted.
+    pub(crate) lru: BTreeSet<LruKey>,
+    /// Numbers to free with the next call of the strategy.
+    pub(crate) frees: Vec<AllocationId>,
+    /// Size of `pending` at which reached ranges are thrown out.
+    pub(crate) purge_at: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(kind: MemoryType) -> Self {
+        Memory {
+            kind,
+            residue: RangeMap::default(),
+            pending: RangeMap::default(),
+            lru: BTreeSet::new(),
+            frees: Vec::new(),
+            purge_at: 64,
+        }
+    }
+
+    /// Whether the extents show bytes of somebody other than the tenant.
+    pub(crate) fn shows_others(&self, extents: &[Extent], tenant: TenantId) -> bool {
+        extents.iter().any(|&e| self.residue.overlapping(e).any(|&t| t != tenant))
+    }
+}
+
+/// Everything that a restore brings back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) memory: BTreeMap<MemoryTypeId, Memory>,
+    /// How far each timeline has come, as delivered.
+    pub(crate) completed: BTreeMap<TimelineId, u64>,
+    /// The timeline that the manager's own copies run on.
+    pub(crate) copy_timeline: Option<TimelineId>,
+    pub(crate) buffers: BTreeMap<BufferId, Buffer>,
+}
+
+impl State {
+    /// Whether a point has been delivered as reached.
+    pub(crate) fn reached(&self, point: Point) -> bool {
+        self.completed.get(&point.timeline).is_some_and(|&c| c >= point.value)
+    }
+
+    /// Puts a buffer into the eviction order of its memory type, or takes it out.
+    pub(crate) fn file_in_lru(&mut self, id: BufferId, present: bool) {
+        let Some(b) = self.buffers.get(&id) else { return };
+        let key = (b.priority, b.stamp, id);
+        let Some(memory) = self.memory.get_mut(&b.home.memory) else { return };
+        match (memory.kind.evict_to, present) {
+            (Some(_), true) => _ = memory.lru.insert(key),
+            _ => _ = memory.lru.remove(&key),
+        }
+    }
+
+    /// Takes freed extents into the books: who may still use them, and whose bytes they show.
+    pub(crate) fn vacate(&mut self, home: &Home, tenant: TenantId, after: &PointSet) {
+        let Some(memory) = self.memory.get_mut(&home.memory) else { return };
+        for &extent in &home.extents {
+            memory.residue.set(extent, tenant);
+            if !after.is_empty() {
+                memory.pending.set(extent, after.clone());
+            }
+        }
+        memory.frees.push(home.allocation);
+        if memory.pending.len() >= memory.purge_at {
+            let completed = &self.completed;
+            let reached = |p: Point| completed.get(&p.timeline).is_some_and(|&c| c >= p.value);
+            memory.pending.retain(|points| !points.iter().all(reached));
+            memory.purge_at = (memory.pending.len() * 2).max(64);
+        }
+    }
+
+    /// Takes over extents for a new owner and says what it must wait for.
+    pub(crate) fn claim(&mut self, memory: MemoryTypeId, extents: &[Extent]) -> PointSet {
+        let mut inherited = PointSet::new();
+        let Some(of) = self.memory.get_mut(&memory) else { return inherited };
+        for &extent in extents {
+            of.pending.overlapping(extent).for_each(|points| inherited.join(points));
+            of.pending.clear(extent);
+        }
+        inherited.retire(|p| self.reached(p));
+        inherited
+    }
+}

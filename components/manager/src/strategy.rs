@@ -1,0 +1,64 @@
+//! Asking the strategy slot.
+
+use crate::{Manager, Slots};
+use alloc::vec::Vec;
+use gpumm_contract::allocator::{Allocate, Answer, Command};
+use gpumm_contract::table::Tables;
+use gpumm_contract::wire::{Kind, Reader, Writer};
+use gpumm_contract::{Extent, MemoryTypeId};
+
+/// How one wish ended.
+pub(crate) type Granted = Result<Vec<Extent>, u64>;
+
+impl<T: Tables, S: Slots> Manager<T, S> {
+    /// Has the strategy of a memory type serve wishes, after the frees that were put off until
+    /// now; one call. An answer is the extents, or the largest hole.
+    pub(crate) fn allocate(&mut self, memory: MemoryTypeId, wishes: &[Allocate]) -> Vec<Granted> {
+        let mut commands = Writer::new(Kind::Commands);
+        let frees = self.state.memory.get_mut(&memory).map(|m| core::mem::take(&mut m.frees));
+        let frees = frees.unwrap_or_default();
+        frees.iter().for_each(|&number| Command::Free(number).encode(&mut commands));
+        wishes.iter().for_each(|&wish| Command::Allocate(wish).encode(&mut commands));
+        if commands.is_empty() {
+            return Vec::new();
+        }
+        let answers = self.slots.allocate(memory, commands.words());
+        let mut granted = read(&answers, frees.len(), wishes);
+        // What the broker did not answer was not granted.
+        granted.resize(wishes.len(), Err(0));
+        granted
+    }
+
+    /// One wish.
+    pub(crate) fn allocate_one(&mut self, memory: MemoryTypeId, wish: Allocate) -> Granted {
+        self.allocate(memory, &[wish]).pop().unwrap_or(Err(0))
+    }
+
+    /// Hands the frees that nobody's wish has carried to the strategies.
+    pub(crate) fn flush_frees(&mut self) {
+        let waiting: Vec<MemoryTypeId> =
+            self.state.memory.iter().filter(|(_, m)| !m.frees.is_empty()).map(|(&id, _)| id).collect();
+        for memory in waiting {
+            self.allocate(memory, &[]);
+        }
+    }
+}
+
+fn read(answers: &[u64], skip: usize, wishes: &[Allocate]) -> Vec<Granted> {
+    let mut granted = Vec::with_capacity(wishes.len());
+    let Ok(mut reader) = Reader::new(answers, Kind::Answers) else { return granted };
+    let mut at = 0;
+    while let Ok(Some(item)) = reader.next() {
+        at += 1;
+        if at <= skip {
+            continue;
+        }
+        let Some(wish) = wishes.get(granted.len()) else { break };
+        granted.push(match Answer::decode(&item) {
+            Ok(Answer::Extents(number, extents)) if number == wish.number => Ok(extents),
+            Ok(Answer::NoSpace { largest_hole, .. }) => Err(largest_hole),
+            _ => Err(0),
+        });
+    }
+    granted
+}

@@ -1,0 +1,165 @@
+//! A build that traps by counter: one binary for every test of what happens when a component
+//! dies at a certain place.
+//!
+//! With the feature `trap`, every module holds a *marker block* of four words in its data segment:
+//! two magic words, a site and a countdown. A shell calls [`at`] at each of its sites; when the
+//! site is the block's, the countdown falls by one, and at zero the instance traps. A test writes
+//! site and countdown into the binary with [`patch`]. A new instance begins with the binary's
+//! values again, so a component that is restarted traps again after as many passes.
+
+/// The first two words of a marker block.
+pub const MAGIC: [u64; 2] = [0x7061_7274_6d6d_7570, 0x9e37_79b9_7f4a_7c15];
+
+/// The site of a build as it comes from the compiler: no place has it.
+pub const NEVER: u64 = u64::MAX;
+
+/// The places where a build can be made to trap.
+pub mod site {
+    /// The manager's `execute` begins.
+    pub const MANAGER_EXECUTE: u64 = 0;
+    /// The manager's `execute` has its plan.
+    pub const MANAGER_EXECUTED: u64 = 1;
+    /// The manager's `restore-part` begins.
+    pub const MANAGER_RESTORE_PART: u64 = 2;
+    /// The manager is about to ask a strategy.
+    pub const MANAGER_BEFORE_SLOT: u64 = 3;
+    /// The manager has a strategy's answer.
+    pub const MANAGER_AFTER_SLOT: u64 = 4;
+    /// The manager is about to ask the sg-table keeper.
+    pub const MANAGER_BEFORE_TABLE: u64 = 5;
+    /// The manager has the sg-table keeper's answer.
+    pub const MANAGER_AFTER_TABLE: u64 = 6;
+    /// The manager's `restore-begin` begins.
+    pub const MANAGER_RESTORE_BEGIN: u64 = 7;
+    /// The manager's `restore-end` begins.
+    pub const MANAGER_RESTORE_END: u64 = 8;
+
+    /// The sg-table keeper's `build` begins.
+    pub const TABLE_BUILD: u64 = 10;
+    /// The sg-table keeper's `hold` begins.
+    pub const TABLE_HOLD: u64 = 11;
+    /// The sg-table keeper's `put-layout` begins.
+    pub const TABLE_PUT_LAYOUT: u64 = 12;
+    /// The sg-table keeper's `retire` begins.
+    pub const TABLE_RETIRE: u64 = 13;
+    /// The sg-table keeper's `adopt` begins.
+    pub const TABLE_ADOPT: u64 = 14;
+    /// The sg-table keeper's `clear` begins.
+    pub const TABLE_CLEAR: u64 = 15;
+
+    /// A strategy's `execute` begins.
+    pub const STRATEGY_EXECUTE: u64 = 20;
+    /// A strategy's `execute` has its answers.
+    pub const STRATEGY_EXECUTED: u64 = 21;
+    /// A strategy's `restore-part` begins.
+    pub const STRATEGY_RESTORE_PART: u64 = 22;
+    /// A strategy's `init` begins.
+    pub const STRATEGY_INIT: u64 = 23;
+    /// A strategy's `resize` begins.
+    pub const STRATEGY_RESIZE: u64 = 24;
+    /// A strategy's `restore-begin` begins.
+    pub const STRATEGY_RESTORE_BEGIN: u64 = 25;
+    /// A strategy's `restore-end` begins.
+    pub const STRATEGY_RESTORE_END: u64 = 26;
+    /// A strategy's `statistics` begins.
+    pub const STRATEGY_STATISTICS: u64 = 27;
+    /// A strategy's `blocks` begins.
+    pub const STRATEGY_BLOCKS: u64 = 28;
+}
+
+/// Counts a pass of a site; traps when the build's countdown ends here.
+///
+/// Without the feature `trap` this is nothing.
+#[inline]
+pub fn at(site: u64) {
+    #[cfg(feature = "trap")]
+    armed::at(site);
+    #[cfg(not(feature = "trap"))]
+    let _ = site;
+}
+
+/// A copy of a build that traps at the `countdown`-th pass of `site`; a countdown of 0 never ends.
+///
+/// Every marker block is written: a composed component has one for each of its modules. `None`
+/// when there is none, because the build has no trap sites.
+pub fn patch(wasm: &[u8], site: u64, countdown: u64) -> Option<Vec<u8>> {
+    const WORD: usize = size_of::<u64>();
+    let magic = MAGIC.map(u64::to_le_bytes).concat();
+    let values = [site, countdown].map(u64::to_le_bytes).concat();
+    let blocks: Vec<usize> = (0..wasm.len().saturating_sub(4 * WORD - 1))
+        .filter(|&start| wasm[start..].starts_with(&magic))
+        .collect();
+    let mut patched = wasm.to_vec();
+    for &start in &blocks {
+        patched[start + 2 * WORD..start + 4 * WORD].copy_from_slice(&values);
+    }
+    (!blocks.is_empty()).then_some(patched)
+}
+
+#[cfg(feature = "trap")]
+mod armed {
+    use super::{MAGIC, NEVER};
+    use core::hint::black_box;
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// The marker block: magic, magic, site, countdown.
+    #[used]
+    static BLOCK: [AtomicU64; 4] =
+        [AtomicU64::new(MAGIC[0]), AtomicU64::new(MAGIC[1]), AtomicU64::new(NEVER), AtomicU64::new(NEVER)];
+
+    #[inline(never)]
+    pub(super) fn at(site: u64) {
+        // The values stand in the binary for tests to overwrite: without the black box the
+        // optimiser, which sees every store, would take the site for a constant.
+        let [_, _, armed, countdown] = black_box(&BLOCK);
+        if armed.load(Relaxed) != site {
+            return;
+        }
+        let left = countdown.load(Relaxed).wrapping_sub(1);
+        countdown.store(left, Relaxed);
+        if left == 0 {
+            fail();
+        }
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn fail() -> ! {
+        core::arch::wasm32::unreachable()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn fail() -> ! {
+        panic!("a trap site was reached")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(blocks: usize) -> Vec<u8> {
+        let block = [MAGIC[0], MAGIC[1], NEVER, NEVER].map(u64::to_le_bytes).concat();
+        (0..blocks).flat_map(|n| [vec![n as u8; n + 3], block.clone()].concat()).chain([1, 2]).collect()
+    }
+
+    #[test]
+    fn every_block_is_patched_and_nothing_else() {
+        let (plain, patched) = (build(2), patch(&build(2), 5, 1).unwrap());
+        let differing = |from: usize| (from..from + 16).collect::<Vec<_>>();
+        let expected: Vec<usize> = [differing(3 + 16), differing(3 + 32 + 4 + 16)].concat();
+        let changed: Vec<usize> = (0..plain.len()).filter(|&i| plain[i] != patched[i]).collect();
+        assert_eq!(changed, expected);
+        assert_eq!(patched[19..35], [5u64, 1].map(u64::to_le_bytes).concat());
+    }
+
+    #[test]
+    fn a_build_without_sites_cannot_be_patched() {
+        assert_eq!(patch(&build(0), 5, 1), None);
+        assert_eq!(patch(&[], 5, 1), None);
+    }
+
+    #[test]
+    fn an_unpatched_build_never_traps() {
+        (0..100).for_each(at);
+    }
+}

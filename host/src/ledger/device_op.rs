@@ -1,0 +1,207 @@
+//! Judging device operations: who may touch which bytes, and in which order.
+
+use super::request::Check;
+use super::{AllocationFacts, Refusal};
+use crate::executor::DeviceOp;
+use gpumm_contract::request::{Access, Intent};
+use gpumm_contract::table::Holder;
+use gpumm_contract::{AllocationId, JobId, MemoryTypeId, Point, Segment, TableId, TimelineId};
+use std::sync::Arc;
+
+/// A table resolved for an operation.
+struct Resolved {
+    allocation: AllocationId,
+    memory: MemoryTypeId,
+    segments: Arc<[Segment]>,
+}
+
+impl Check<'_> {
+    fn resolve(&self, table: TableId) -> Result<(Resolved, &AllocationFacts), Refusal> {
+        let unknown = || Refusal::Unknown("table", table.0.into());
+        let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
+        let allocation = facts.allocation;
+        let of = self.ledger.allocations.get(&allocation).ok_or_else(unknown)?;
+        let segments = facts.segments.clone();
+        Ok((Resolved { allocation, memory: of.memory, segments }, of))
+    }
+
+    /// Takes the next value of a timeline.
+    fn advance(&mut self, at: Point) -> Result<(), Refusal> {
+        let unknown = || Refusal::Unknown("timeline", at.timeline.0.into());
+        let next = self.ledger.timelines.get(&at.timeline).ok_or_else(unknown)?.next;
+        if next != at.value {
+            return Err(Refusal::WrongValue { timeline: at.timeline, expected: next, found: at.value });
+        }
+        if let Some(facts) = self.ledger.timelines.get_mut(&at.timeline) {
+            facts.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether an operation exists that will reach a point.
+    pub(super) fn submitted(&self, point: Point) -> bool {
+        self.ledger.timelines.get(&point.timeline).is_some_and(|t| point.value < t.next)
+    }
+
+    pub(super) fn wait(&mut self, timeline: TimelineId, point: Point) -> Result<(), Refusal> {
+        let unknown = || Refusal::Unknown("timeline", timeline.0.into());
+        let next = self.ledger.timelines.get(&timeline).ok_or_else(unknown)?.next;
+        if !self.submitted(point) {
+            return Err(Refusal::WaitsForever(point));
+        }
+        self.ledger.clocks.wait(timeline, next, point);
+        self.accepted.ops.push(DeviceOp::Wait { timeline, point });
+        Ok(())
+    }
+
+    pub(super) fn signal(&mut self, at: Point) -> Result<(), Refusal> {
+        self.advance(at)?;
+        self.accepted.ops.push(DeviceOp::Signal { at });
+        Ok(())
+    }
+
+    /// ORDER: a use follows the earlier owners and the writers; a write also follows the readers.
+    fn ordered(&self, id: AllocationId, of: &AllocationFacts, at: Point, write: bool) -> Result<(), Refusal> {
+        let readers = write.then_some(&of.readers);
+        let before = [&of.inherited, &of.writers].into_iter().chain(readers).flat_map(|set| set.iter());
+        for point in before {
+            if !self.ledger.reached(point) && !self.ledger.clocks.ordered(at, point) {
+                return Err(Refusal::NotOrdered { allocation: id, timeline: at.timeline, point });
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, id: AllocationId, at: Point, write: bool) {
+        if let Some(facts) = self.ledger.allocations.get_mut(&id) {
+            if write { facts.writers.add(at) } else { facts.readers.add(at) }
+        }
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        at: Point,
+        [from, to]: [TableId; 2],
+        [from_offset, to_offset]: [u64; 2],
+        bytes: u64,
+    ) -> Result<(), Refusal> {
+        let (source, source_facts) = self.resolve(from)?;
+        let (target, target_facts) = self.resolve(to)?;
+        inside(from, source_facts, from_offset, bytes)?;
+        inside(to, target_facts, to_offset, bytes)?;
+        if source_facts.tenant != target_facts.tenant || source_facts.buffer != target_facts.buffer {
+            return Err(Refusal::CrossesTenants { from, to });
+        }
+        if source.allocation == target.allocation {
+            return Err(Refusal::OutsideTable(to));
+        }
+        self.ordered(source.allocation, source_facts, at, false)?;
+        self.ordered(target.allocation, target_facts, at, true)?;
+        let whole = from_offset == 0 && to_offset == 0 && bytes == target_facts.bytes;
+        let carried = whole && source_facts.holds_content;
+        self.advance(at)?;
+        self.record(source.allocation, at, false);
+        self.record(target.allocation, at, true);
+        if carried && let Some(facts) = self.ledger.allocations.get_mut(&target.allocation) {
+            facts.holds_content = true;
+        }
+        self.hold(from, Holder::Copy, at);
+        self.hold(to, Holder::Copy, at);
+        self.accepted.counts.bytes_moved += bytes;
+        self.accepted.ops.push(DeviceOp::Copy {
+            at,
+            source: (source.memory, source.segments),
+            target: (target.memory, target.segments),
+            source_offset: from_offset,
+            target_offset: to_offset,
+            bytes,
+        });
+        Ok(())
+    }
+
+    pub(super) fn fill(
+        &mut self,
+        at: Point,
+        table: TableId,
+        offset: u64,
+        bytes: u64,
+        pattern: u64,
+    ) -> Result<(), Refusal> {
+        let (target, facts) = self.resolve(table)?;
+        inside(table, facts, offset, bytes)?;
+        self.ordered(target.allocation, facts, at, true)?;
+        let (buffer, whole) = (facts.buffer, offset == 0 && bytes == facts.bytes);
+        // A fill may clear memory before its first use; it may not destroy what a client wrote.
+        let written = self.ledger.buffers.get(&buffer).is_some_and(|b| b.written);
+        if written || !whole {
+            return Err(Refusal::ContentLost(buffer));
+        }
+        self.advance(at)?;
+        self.record(target.allocation, at, true);
+        self.now_written(buffer, target.allocation);
+        self.hold(table, Holder::Access, at);
+        self.accepted.counts.bytes_cleared += bytes;
+        let target = (target.memory, target.segments);
+        self.accepted.ops.push(DeviceOp::Fill { at, target, offset, bytes, pattern });
+        Ok(())
+    }
+
+    fn now_written(&mut self, buffer: gpumm_contract::BufferId, allocation: AllocationId) {
+        if let Some(facts) = self.ledger.buffers.get_mut(&buffer) {
+            facts.written = true;
+        }
+        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
+            facts.holds_content = true;
+        }
+    }
+
+    pub(super) fn run(&mut self, at: Point, job: JobId, tables: &[TableId]) -> Result<(), Refusal> {
+        let wrong = Refusal::WrongJob(self.request);
+        let access = self.access().filter(|a| {
+            a.job == job && a.timeline == at.timeline && a.uses.len() == tables.len() && !self.ran
+        });
+        let access: Access = access.cloned().ok_or(wrong.clone())?;
+        let mut memory = Vec::with_capacity(tables.len());
+        for (used, &table) in access.uses.iter().zip(tables) {
+            let (resolved, facts) = self.resolve(table)?;
+            let buffer = self.ledger.buffers.get(&used.buffer).ok_or(wrong.clone())?;
+            if buffer.allocation != resolved.allocation {
+                return Err(wrong);
+            }
+            if !access.anywhere && !buffer.placement.accepts(facts.memory) {
+                return Err(Refusal::NotResident(used.buffer));
+            }
+            if buffer.written && !facts.holds_content {
+                return Err(Refusal::ContentLost(used.buffer));
+            }
+            let shown = self.ledger.memory.get(&facts.memory).map(|m| &m.residue);
+            let foreign = |&e: &_| shown.is_some_and(|r| r.overlapping(e).any(|&t| t != facts.tenant));
+            if !facts.holds_content && facts.extents.iter().any(foreign) {
+                return Err(Refusal::ForeignBytes(used.buffer));
+            }
+            self.ordered(resolved.allocation, facts, at, used.intent == Intent::Write)?;
+            memory.push((resolved.memory, resolved.segments, facts.bytes));
+        }
+        self.advance(at)?;
+        for (used, &table) in access.uses.iter().zip(tables) {
+            let allocation = self.ledger.buffers.get(&used.buffer).map(|b| b.allocation);
+            let Some(allocation) = allocation else { continue };
+            self.record(allocation, at, used.intent == Intent::Write);
+            if used.intent == Intent::Write {
+                self.now_written(used.buffer, allocation);
+            }
+            if let Some(facts) = self.ledger.buffers.get_mut(&used.buffer) {
+                facts.stamp = access.stamp;
+            }
+            self.hold(table, Holder::Access, at);
+        }
+        self.ran = true;
+        self.accepted.ops.push(DeviceOp::Run { at, job, memory });
+        Ok(())
+    }
+}
+
+fn inside(table: TableId, facts: &AllocationFacts, offset: u64, bytes: u64) -> Result<(), Refusal> {
+    let end = offset.checked_add(bytes).filter(|&end| bytes > 0 && end <= facts.bytes);
+    end.map(|_| ()).ok_or(Refusal::OutsideTable(table))
+}

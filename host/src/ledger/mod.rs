@@ -1,0 +1,266 @@
+//! The host's own record of facts, and the judge of every plan.
+//!
+//! A plan is checked whole before its first operation runs: [`Ledger::check`] applies it with an
+//! open journal; a refusal takes everything back, an acceptance makes it the state. `place.rs`
+//! judges who gets which bytes, `device_op.rs` who may touch them and in which order, `table.rs`
+//! which sg-tables live, `request.rs` whether the requests got what they asked for; `clock.rs`
+//! knows what comes before what, `snapshot.rs` gives the facts to a restored component.
+//!
+//! "Reached" always means *delivered* as reached to the mechanism, never the device's present
+//! state: that is what makes equal inputs give equal judgements.
+
+mod clock;
+mod device_op;
+mod place;
+mod refusal;
+mod request;
+mod snapshot;
+mod table;
+
+pub use refusal::Refusal;
+pub(crate) use request::Accepted;
+pub use request::Counts;
+
+use clock::Clocks;
+use gpumm_contract::facts::{MemoryType, Role};
+use gpumm_contract::journal::Journaled;
+use gpumm_contract::ranges::RangeMap;
+use gpumm_contract::request::{Grants, Placement, Run};
+use gpumm_contract::table::Hold;
+use gpumm_contract::{
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Segment, Stamp, TableId, TenantId, TimelineId,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What is known about a memory type.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryFacts {
+    pub(crate) kind: MemoryType,
+    /// Extents of live allocations by offset.
+    live: Journaled<u64, (u64, AllocationId)>,
+    /// Whose bytes free memory still shows.
+    residue: RangeMap<TenantId>,
+    /// Free bytes that earlier owners have not finished with.
+    pending: RangeMap<PointSet>,
+    /// The highest end ever placed.
+    pub(crate) high_water: u64,
+}
+
+impl MemoryFacts {
+    fn new(kind: MemoryType) -> Self {
+        let (residue, pending) = (RangeMap::default(), RangeMap::default());
+        MemoryFacts { kind, live: Journaled::default(), residue, pending, high_water: 0 }
+    }
+
+    /// The live allocation that shares bytes with an extent, if any.
+    pub(crate) fn overlapping(&self, extent: Extent) -> impl Iterator<Item = AllocationId> {
+        let end = extent.offset.saturating_add(extent.bytes);
+        let before = self.live.range(..=extent.offset).next_back();
+        let before = before.filter(move |(start, (bytes, _))| *start + bytes > extent.offset);
+        let inside = self.live.range(extent.offset.saturating_add(1)..end.max(extent.offset.saturating_add(1)));
+        before.into_iter().chain(inside).map(|(_, &(_, allocation))| allocation)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct TimelineFacts {
+    role: Role,
+    /// As delivered to the mechanism.
+    completed: u64,
+    /// The value that the next operation gets.
+    next: u64,
+}
+
+#[derive(Clone, Debug)]
+struct BufferFacts {
+    tenant: TenantId,
+    bytes: u64,
+    placement: Placement,
+    priority: u8,
+    stamp: Stamp,
+    written: bool,
+    allocation: AllocationId,
+}
+
+#[derive(Clone, Debug)]
+struct AllocationFacts {
+    memory: MemoryTypeId,
+    buffer: BufferId,
+    tenant: TenantId,
+    /// The buffer's size, not rounded.
+    bytes: u64,
+    extents: Arc<[Extent]>,
+    table: Option<TableId>,
+    readers: PointSet,
+    writers: PointSet,
+    inherited: PointSet,
+    /// Whether the buffer's content is here, or on its way here.
+    holds_content: bool,
+    /// Set when unplaced: the points after which the allocation is gone.
+    ends_after: Option<PointSet>,
+}
+
+#[derive(Clone, Debug)]
+struct TableFacts {
+    allocation: AllocationId,
+    segments: Arc<[Segment]>,
+    layout: bool,
+    holds: Vec<Hold>,
+}
+
+/// The record of one device.
+///
+/// Invariants: live extents of a memory type are disjoint; every buffer has one current
+/// allocation; every table belongs to an allocation that has not ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    pub(crate) memory: BTreeMap<MemoryTypeId, MemoryFacts>,
+    timelines: Journaled<TimelineId, TimelineFacts>,
+    clocks: Clocks,
+    buffers: Journaled<BufferId, BufferFacts>,
+    allocations: Journaled<AllocationId, AllocationFacts>,
+    /// Allocations that are unplaced but not over.
+    ending: Journaled<AllocationId, ()>,
+    tables: Journaled<TableId, TableFacts>,
+    /// Tables by the point that ends one of their holds.
+    due: Journaled<Point, Vec<TableId>>,
+    used_allocations: RangeMap<()>,
+    used_tables: RangeMap<()>,
+}
+
+impl Ledger {
+    pub(crate) fn new(memory: &[MemoryType], timelines: &[(TimelineId, Role)]) -> Self {
+        let mut ledger = Ledger {
+            memory: memory.iter().map(|&kind| (kind.id, MemoryFacts::new(kind))).collect(),
+            timelines: Journaled::default(),
+            clocks: Clocks::default(),
+            buffers: Journaled::default(),
+            allocations: Journaled::default(),
+            ending: Journaled::default(),
+            tables: Journaled::default(),
+            due: Journaled::default(),
+            used_allocations: RangeMap::default(),
+            used_tables: RangeMap::default(),
+        };
+        for &(timeline, role) in timelines {
+            ledger.timelines.insert(timeline, TimelineFacts { role, completed: 0, next: 1 });
+        }
+        ledger
+    }
+
+    /// What the next batch may use: lowest unused numbers first, and an endless last run.
+    pub(crate) fn grants(&self) -> Grants {
+        Grants {
+            allocations: unused(&self.used_allocations),
+            tables: unused(&self.used_tables),
+            timelines: self.next_points(),
+        }
+    }
+
+    /// The next value of every timeline.
+    pub(crate) fn next_points(&self) -> Vec<Point> {
+        self.timelines.iter().map(|(&timeline, t)| Point { timeline, value: t.next }).collect()
+    }
+
+    /// Whether a point has been delivered as reached.
+    fn reached(&self, point: Point) -> bool {
+        self.timelines.get(&point.timeline).is_some_and(|t| t.completed >= point.value)
+    }
+
+    /// Live allocations of a memory type with their extents: what its strategy must know.
+    pub(crate) fn live_allocations(
+        &self,
+        memory: MemoryTypeId,
+    ) -> impl Iterator<Item = (AllocationId, &[Extent])> {
+        self.allocations
+            .iter()
+            .filter(move |(_, a)| a.memory == memory && a.ends_after.is_none())
+            .map(|(&number, a)| (number, &a.extents[..]))
+    }
+
+    /// Whether a number belongs to a live allocation of a memory type.
+    pub(crate) fn is_live(&self, memory: MemoryTypeId, number: AllocationId) -> bool {
+        self.allocations.get(&number).is_some_and(|a| a.memory == memory && a.ends_after.is_none())
+    }
+
+    /// Buffers alive, and their bytes.
+    pub(crate) fn live(&self) -> (u64, u64) {
+        self.buffers.iter().fold((0, 0), |(n, bytes), (_, b)| (n + 1, bytes + b.bytes))
+    }
+
+    /// The size of a live buffer.
+    pub(crate) fn buffer_bytes(&self, buffer: BufferId) -> Option<u64> {
+        self.buffers.get(&buffer).map(|b| b.bytes)
+    }
+
+    /// The tenant of a live buffer.
+    pub(crate) fn buffer_tenant(&self, buffer: BufferId) -> Option<TenantId> {
+        self.buffers.get(&buffer).map(|b| b.tenant)
+    }
+
+    fn begin(&mut self) {
+        self.each_journal(Journal::Begin);
+        self.clocks.begin();
+    }
+
+    fn commit(&mut self) {
+        self.each_journal(Journal::Commit);
+        self.clocks.commit();
+    }
+
+    fn rollback(&mut self) {
+        self.each_journal(Journal::Rollback);
+        self.clocks.rollback();
+    }
+
+    fn each_journal(&mut self, what: Journal) {
+        macro_rules! each {
+            ($($part:expr),*) => { $( match what {
+                Journal::Begin => $part.begin(),
+                Journal::Commit => $part.commit(),
+                Journal::Rollback => $part.rollback(),
+            } )* };
+        }
+        each!(self.timelines, self.buffers, self.allocations, self.ending, self.tables, self.due);
+        each!(self.used_allocations, self.used_tables);
+        for memory in self.memory.values_mut() {
+            each!(memory.live, memory.residue, memory.pending);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Journal {
+    Begin,
+    Commit,
+    Rollback,
+}
+
+/// How many holes below the highest used number are granted: more would only make batches longer.
+const GRANTED_HOLES: usize = 64;
+
+fn unused(used: &RangeMap<()>) -> Vec<Run> {
+    let mut runs = Vec::new();
+    let mut end = 0;
+    for (range, ()) in used.iter().take(GRANTED_HOLES) {
+        push_run(&mut runs, end, range.offset);
+        end = range.offset + range.bytes;
+    }
+    let top = used.last_end().max(end);
+    push_run(&mut runs, top, u64::from(u32::MAX));
+    runs
+}
+
+fn push_run(runs: &mut Vec<Run>, from: u64, to: u64) {
+    if let (Ok(first), Ok(count)) = (u32::try_from(from), u32::try_from(to.saturating_sub(from)))
+        && count > 0
+    {
+        runs.push(Run { first, count });
+    }
+}
+
+/// The one-number extent of a range map over numbers.
+fn number(n: u32) -> Extent {
+    Extent { offset: n.into(), bytes: 1 }
+}

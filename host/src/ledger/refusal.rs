@@ -1,0 +1,140 @@
+//! Why a plan is refused: every lie has a name.
+
+use gpumm_contract::plan::Status;
+use gpumm_contract::wire::WireError;
+use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, TableId, TimelineId};
+
+/// Why the ledger refuses a plan. Nothing of a refused plan happens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The words are no plan.
+    #[error("the plan cannot be read: {0}")]
+    Unreadable(#[from] WireError),
+    /// An operation that this version's devices do not perform.
+    #[error("operation {0} is not supported")]
+    Unsupported(&'static str),
+    /// An answer is missing, double, or for another request.
+    #[error("answer {answered} where request {expected} was due")]
+    AnswerOrder {
+        /// The request that should have been answered.
+        expected: u32,
+        /// The request that was answered.
+        answered: u32,
+    },
+    /// Requests without an answer.
+    #[error("{answered} of {requests} requests are answered")]
+    Unanswered {
+        /// Answers.
+        answered: u32,
+        /// Requests.
+        requests: u32,
+    },
+    /// The answer claims what the operations did not do, or the other way round.
+    #[error("request {request} is answered '{status}', which its operations contradict")]
+    FalseAnswer {
+        /// The request.
+        request: u32,
+        /// The answer.
+        status: Status,
+    },
+    /// The number or table is in use.
+    #[error("{0} {1} is in use already")]
+    InUse(&'static str, u64),
+    /// The number, table, buffer or timeline does not exist.
+    #[error("{0} {1} does not exist")]
+    Unknown(&'static str, u64),
+    /// The extents are not what the strategy answered.
+    #[error("allocation {0} is not what the strategy granted")]
+    NotGranted(AllocationId),
+    /// The strategy holds what the plan does not, or the other way round.
+    #[error("allocation {0} is live for the strategy or for the plan, but not for both")]
+    StrategyDisagrees(AllocationId),
+    /// An extent leaves the arena or its granule.
+    #[error("{bytes} bytes at {offset:#x} leave memory type {memory} or its granule", offset = extent.offset, bytes = extent.bytes)]
+    OutsideArena {
+        /// The memory type.
+        memory: MemoryTypeId,
+        /// The extent.
+        extent: Extent,
+    },
+    /// An extent belongs to a live allocation.
+    #[error("{bytes} bytes at {offset:#x} of memory type {memory} belong to a live allocation", offset = extent.offset, bytes = extent.bytes)]
+    Overlap {
+        /// The memory type.
+        memory: MemoryTypeId,
+        /// The extent.
+        extent: Extent,
+    },
+    /// The extents do not have the buffer's size.
+    #[error("allocation {0} does not have the size of its buffer")]
+    WrongSize(AllocationId),
+    /// The segments are not the allocation's extents.
+    #[error("table {0} does not describe its allocation")]
+    WrongTable(TableId),
+    /// A table ends while somebody holds it.
+    #[error("table {0} is still held")]
+    TableInUse(TableId),
+    /// A table outlives its last holder.
+    #[error("table {0} is held by nobody and was not dropped")]
+    TableLeaked(TableId),
+    /// An allocation ends before its last use.
+    #[error("allocation {allocation} ends before {point:?} is reached")]
+    EndsTooEarly {
+        /// The allocation.
+        allocation: AllocationId,
+        /// The use.
+        point: Point,
+    },
+    /// A live buffer loses its place.
+    #[error("allocation {0} is the place of a live buffer")]
+    StillPlaced(AllocationId),
+    /// A former place of a buffer is not given back.
+    #[error("allocation {0} is no place any more and was not given back")]
+    NotGivenBack(AllocationId),
+    /// An operation names a value out of turn.
+    #[error("timeline {timeline} is due to reach {expected}, not {found}")]
+    WrongValue {
+        /// The timeline.
+        timeline: TimelineId,
+        /// The next value.
+        expected: u64,
+        /// What the operation says.
+        found: u64,
+    },
+    /// A wait on a value that nobody submitted.
+    #[error("a wait on {0:?}, which nobody has submitted")]
+    WaitsForever(Point),
+    /// An operation is not ordered after another use of the same bytes.
+    #[error("allocation {allocation} is used on timeline {timeline} without waiting for {point:?}")]
+    NotOrdered {
+        /// Whose bytes.
+        allocation: AllocationId,
+        /// Where it is used.
+        timeline: TimelineId,
+        /// What it must wait for.
+        point: Point,
+    },
+    /// An operation leaves the table's bytes.
+    #[error("an operation leaves table {0}")]
+    OutsideTable(TableId),
+    /// A copy between the memory of two tenants.
+    #[error("a copy from table {from} to table {to} crosses tenants")]
+    CrossesTenants {
+        /// The source.
+        from: TableId,
+        /// The target.
+        to: TableId,
+    },
+    /// A job that nobody asked for, or with other buffers or another timeline.
+    #[error("request {0} did not ask for this job")]
+    WrongJob(u32),
+    /// A job on a buffer outside its acceptable places.
+    #[error("buffer {0} is not resident in an acceptable place")]
+    NotResident(BufferId),
+    /// A job would see bytes of another tenant.
+    #[error("buffer {0} would show another tenant's bytes")]
+    ForeignBytes(BufferId),
+    /// A job would see a place that the content never reached.
+    #[error("the content of buffer {0} was left behind")]
+    ContentLost(BufferId),
+}

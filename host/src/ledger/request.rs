@@ -1,0 +1,262 @@
+//! Judging a whole plan: did every request get what its answer says?
+
+use super::{AllocationFacts, BufferFacts, Ledger, Refusal};
+use crate::broker::Overlay;
+use crate::executor::DeviceOp;
+use gpumm_contract::plan::{self, Op, Status};
+use gpumm_contract::request::{Access, Batch, Request};
+use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, TableId, TenantId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What accepted plans did, counted from the first one on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Operations in accepted plans.
+    pub plan_ops: u64,
+    /// Moves out of a memory type to make room.
+    pub evictions: u64,
+    /// Moves back.
+    pub swap_ins: u64,
+    /// Bytes in copies.
+    pub bytes_moved: u64,
+    /// Bytes cleared before somebody else could see them.
+    pub bytes_cleared: u64,
+}
+
+impl Counts {
+    /// Adds what another plan did.
+    pub fn add(&mut self, other: Counts) {
+        self.plan_ops += other.plan_ops;
+        self.evictions += other.evictions;
+        self.swap_ins += other.swap_ins;
+        self.bytes_moved += other.bytes_moved;
+        self.bytes_cleared += other.bytes_cleared;
+    }
+}
+
+/// An accepted plan, resolved for the executor.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    /// One status per request.
+    pub(crate) answers: Vec<Status>,
+    /// Device operations in order.
+    pub(crate) ops: Vec<DeviceOp>,
+    pub(crate) counts: Counts,
+    /// New places, with the tenant that will see them.
+    pub(crate) placed: Vec<(MemoryTypeId, TenantId, Arc<[Extent]>)>,
+    /// Allocations that are over.
+    pub(crate) ended: Vec<(MemoryTypeId, TenantId, Arc<[Extent]>)>,
+    pub(super) high_water: Vec<(MemoryTypeId, u64)>,
+    pub(super) freed: usize,
+}
+
+/// A plan under judgement.
+pub(super) struct Check<'a> {
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) overlay: &'a Overlay,
+    batch: &'a Batch,
+    pub(super) accepted: Accepted,
+    /// The request whose operations are being read.
+    pub(super) request: u32,
+    /// Whether that request's job has run.
+    pub(super) ran: bool,
+    /// Places that their buffers have left in this request.
+    pub(super) superseded: BTreeSet<AllocationId>,
+    /// Tables that nobody holds any more.
+    pub(super) must_drop: BTreeSet<TableId>,
+}
+
+impl Ledger {
+    /// Judges a plan whole; accepted, it is the state from now on.
+    ///
+    /// Errors: the first lie; then nothing changed.
+    pub(crate) fn check(
+        &mut self,
+        batch: &Batch,
+        overlay: &Overlay,
+        words: &[u64],
+    ) -> Result<Accepted, Refusal> {
+        let ops = plan::decode(words)?;
+        self.begin();
+        let mut check = Check {
+            ledger: self,
+            overlay,
+            batch,
+            accepted: Accepted::default(),
+            request: 0,
+            ran: false,
+            superseded: BTreeSet::new(),
+            must_drop: BTreeSet::new(),
+        };
+        match check.plan(&ops) {
+            Ok(()) => {
+                let accepted = check.accepted;
+                self.commit();
+                for &(memory, end) in &accepted.high_water {
+                    if let Some(facts) = self.memory.get_mut(&memory) {
+                        facts.high_water = facts.high_water.max(end);
+                    }
+                }
+                Ok(accepted)
+            }
+            Err(refusal) => {
+                self.rollback();
+                Err(refusal)
+            }
+        }
+    }
+}
+
+impl Check<'_> {
+    fn plan(&mut self, ops: &[Op<'_>]) -> Result<(), Refusal> {
+        self.accepted.counts.plan_ops = ops.len() as u64;
+        self.begin_request();
+        for op in ops {
+            self.op(op)?;
+        }
+        let (answered, requests) = (self.request, self.batch.requests.len() as u32);
+        if answered != requests {
+            return Err(Refusal::Unanswered { answered, requests });
+        }
+        if let Some(&table) = self.must_drop.first() {
+            return Err(Refusal::TableLeaked(table));
+        }
+        match self.overlay.first_unplaced(|number, memory| {
+            let placed = self.ledger.allocations.get(&number);
+            placed.is_some_and(|a: &AllocationFacts| a.memory == memory)
+        }) {
+            Some(number) => Err(Refusal::StrategyDisagrees(number)),
+            None if self.overlay.frees() != self.accepted.freed => {
+                Err(Refusal::StrategyDisagrees(AllocationId(u32::MAX)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn op(&mut self, op: &Op<'_>) -> Result<(), Refusal> {
+        match op {
+            Op::Answer { request, status } => self.answer(*request, *status),
+            Op::Place { allocation, memory, buffer, extents } => {
+                self.place(*allocation, *memory, *buffer, extents)
+            }
+            Op::Unplace { allocation, after } => self.unplace(*allocation, after),
+            Op::Table { table, allocation, segments } => self.table(*table, *allocation, segments),
+            Op::DropTable { table } => self.drop_table(*table),
+            Op::Copy { at, source, target, source_offset, target_offset, bytes } => {
+                self.copy(*at, [*source, *target], [*source_offset, *target_offset], *bytes)
+            }
+            Op::Fill { at, table, offset, bytes, pattern } => {
+                self.fill(*at, *table, *offset, *bytes, *pattern)
+            }
+            Op::Run { at, job, tables } => self.run(*at, *job, tables),
+            Op::Wait { timeline, point } => self.wait(*timeline, *point),
+            Op::Signal { at } => self.signal(*at),
+            Op::MapDma { .. } => Err(Refusal::Unsupported("map-dma")),
+            Op::UnmapDma { .. } => Err(Refusal::Unsupported("unmap-dma")),
+            Op::UpdatePtes { .. } => Err(Refusal::Unsupported("update-ptes")),
+            Op::InvalidateTlb { .. } => Err(Refusal::Unsupported("invalidate-tlb")),
+            Op::Notify { .. } => Err(Refusal::Unsupported("notify")),
+            Op::Poison { .. } => Err(Refusal::Unsupported("poison")),
+        }
+    }
+
+    /// The access of the current request.
+    pub(super) fn access(&self) -> Option<&Access> {
+        match self.batch.requests.get(self.request as usize) {
+            Some(Request::Access(access)) => Some(access),
+            _ => None,
+        }
+    }
+
+    /// Whose a place for a buffer would be, and how large: of a live buffer, or of the one that
+    /// the current request creates.
+    pub(super) fn owner(&self, buffer: BufferId) -> Result<(TenantId, u64), Refusal> {
+        if let Some(facts) = self.ledger.buffers.get(&buffer) {
+            return Ok((facts.tenant, facts.bytes));
+        }
+        match self.batch.requests.get(self.request as usize) {
+            Some(Request::Create(create)) if create.buffer == buffer => Ok((create.tenant, create.bytes)),
+            _ => Err(Refusal::Unknown("buffer", buffer.0)),
+        }
+    }
+
+    /// A new buffer begins with its first place.
+    pub(super) fn found_buffer(&mut self, buffer: BufferId, allocation: AllocationId) -> Result<(), Refusal> {
+        let Some(Request::Create(create)) = self.batch.requests.get(self.request as usize) else {
+            return Err(Refusal::Unknown("buffer", buffer.0));
+        };
+        let facts = BufferFacts {
+            tenant: create.tenant,
+            bytes: create.bytes,
+            placement: create.placement,
+            priority: create.priority,
+            stamp: create.stamp,
+            written: false,
+            allocation,
+        };
+        self.ledger.buffers.insert(buffer, facts);
+        Ok(())
+    }
+
+    /// A buffer ends with its place; only its own release may do that.
+    pub(super) fn end_buffer(&mut self, buffer: BufferId, allocation: AllocationId) -> Result<(), Refusal> {
+        match self.batch.requests.get(self.request as usize) {
+            Some(Request::Release(released)) if *released == buffer => {
+                self.ledger.buffers.remove(&buffer);
+                Ok(())
+            }
+            _ => Err(Refusal::StillPlaced(allocation)),
+        }
+    }
+
+    /// What a request changes by being asked.
+    fn begin_request(&mut self) {
+        self.ran = false;
+        if let Some(&Request::Retire(point)) = self.batch.requests.get(self.request as usize) {
+            self.retire(point);
+        }
+    }
+
+    fn retire(&mut self, point: Point) {
+        if let Some(facts) = self.ledger.timelines.get_mut(&point.timeline) {
+            facts.completed = facts.completed.max(point.value);
+        }
+        self.ledger.clocks.retire(point);
+        self.end_holds(point);
+        self.end_allocations();
+    }
+
+    fn answer(&mut self, answered: u32, status: Status) -> Result<(), Refusal> {
+        let expected = self.request;
+        let Some(request) = self.batch.requests.get(expected as usize).filter(|_| answered == expected) else {
+            return Err(Refusal::AnswerOrder { expected, answered });
+        };
+        if let Some(&allocation) = self.superseded.first() {
+            return Err(Refusal::NotGivenBack(allocation));
+        }
+        let good = status == Status::Good;
+        let done = match request {
+            // Only a create of this batch can have founded the buffer with this size and stamp.
+            Request::Create(c) => {
+                let found = self.ledger.buffers.get(&c.buffer);
+                found.is_some_and(|b| b.stamp == c.stamp && b.bytes == c.bytes) || !good && found.is_some()
+                    && status != Status::BufferExists
+            }
+            Request::Access(_) => self.ran,
+            Request::Release(buffer) => !self.ledger.buffers.contains_key(buffer) && good,
+            Request::Retire(_) => true,
+        };
+        let consistent = match request {
+            Request::Release(buffer) if !good => !self.ledger.buffers.contains_key(buffer),
+            _ => done == good,
+        };
+        if !consistent {
+            return Err(Refusal::FalseAnswer { request: expected, status });
+        }
+        self.accepted.answers.push(status);
+        self.request += 1;
+        self.begin_request();
+        Ok(())
+    }
+}

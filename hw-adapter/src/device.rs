@@ -1,0 +1,133 @@
+//! The device trait. Its contract is on the page of the crate.
+
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use crate::command::{MemorySpace, Submission};
+use crate::error::DeviceError;
+use crate::timeline::{TimelineId, WaitError};
+
+/// Names an engine of one device: its index in [`DeviceProperties::engines`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EngineId(pub u32);
+
+impl fmt::Display for EngineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "engine {}", self.0)
+    }
+}
+
+/// What an engine is meant for. It is advice: every engine takes every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Moves bytes.
+    Copy,
+    /// Runs kernels.
+    Compute,
+}
+
+/// What a device says about itself; it does not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceProperties {
+    /// For people.
+    pub name: String,
+    /// The memories that segments can lie in, each kind at most once.
+    pub memory_types: Vec<MemoryTypeProperties>,
+    /// The engines, indexed by [`EngineId`].
+    pub engines: Vec<EngineProperties>,
+}
+
+impl DeviceProperties {
+    /// The properties of a memory, if the device has it.
+    pub fn memory(&self, kind: MemorySpace) -> Option<&MemoryTypeProperties> {
+        self.memory_types.iter().find(|memory| memory.kind == kind)
+    }
+
+    /// The first engine of a kind.
+    pub fn engine(&self, kind: EngineKind) -> Option<(EngineId, &EngineProperties)> {
+        (0..)
+            .map(EngineId)
+            .zip(&self.engines)
+            .find(|(_, engine)| engine.kind == kind)
+    }
+}
+
+/// A memory of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryTypeProperties {
+    /// Which memory.
+    pub kind: MemorySpace,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What allocations should be multiples of, in bytes; a power of two.
+    pub granule: u64,
+    /// The longest segment the device takes, in bytes.
+    pub max_segment: u64,
+}
+
+/// An engine of a device: a queue that works in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineProperties {
+    /// For people.
+    pub name: String,
+    /// What it is meant for.
+    pub kind: EngineKind,
+    /// The timeline its submissions reach values of.
+    pub timeline: TimelineId,
+}
+
+/// A command that failed, from the device's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The engine.
+    pub engine: EngineId,
+    /// The submission's number on the engine, from 0.
+    pub submission: u64,
+    /// The value it signalled.
+    pub signal: Option<u64>,
+    /// Why it failed.
+    pub error: DeviceError,
+}
+
+/// A device: memories, and engines that work on them.
+///
+/// # Invariants
+/// Submissions of one engine begin and end in the order given. Engines are ordered only by
+/// the points that submissions wait for.
+pub trait Device: Send + Sync + Debug {
+    /// What the device is.
+    fn properties(&self) -> &DeviceProperties;
+
+    /// Queues a submission and returns without waiting for it.
+    ///
+    /// See the page of the crate for what is checked here and what the caller must have
+    /// checked.
+    ///
+    /// # Errors
+    /// A refused submission changes nothing. [`DeviceError::UnknownEngine`],
+    /// [`DeviceError::UnknownTimeline`], [`DeviceError::ValueNotIncreasing`],
+    /// [`DeviceError::WaitsForItself`], [`DeviceError::SegmentOutOfBounds`],
+    /// [`DeviceError::ListTooShort`], [`DeviceError::Overlap`], [`DeviceError::Stopped`].
+    /// Everything else arrives in the outcome and in [`Device::take_faults`].
+    fn submit(&self, engine: EngineId, submission: Submission) -> Result<(), DeviceError>;
+
+    /// Waits until everything submitted so far has finished; `None` waits for ever.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`] after the time.
+    fn idle(&self, timeout: Option<Duration>) -> Result<(), WaitError>;
+
+    /// The failed commands since the last call, oldest first per engine.
+    ///
+    /// # Bounds
+    /// The log keeps a bounded number of them, the oldest ones (4096 in `sim`).
+    fn take_faults(&self) -> Vec<Fault>;
+
+    /// Ends everything submitted before with [`DeviceError::Reset`] (running commands finish
+    /// first), reaches its points, and makes the device's own memory zero. System memory
+    /// stays. Returns when the device is ready again.
+    ///
+    /// # Errors
+    /// [`DeviceError::Stopped`] when there is nothing left to reset.
+    fn reset(&self) -> Result<(), DeviceError>;
+}

@@ -1,0 +1,178 @@
+//! What a device refuses, and how commands fail.
+
+use std::{fmt, io};
+
+use crate::command::{MemorySpace, Segment};
+use crate::device::EngineId;
+use crate::timeline::{Point, TimelineId};
+
+/// Which segment list of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ListSide {
+    /// The list that is read.
+    Source,
+    /// The list that is written.
+    Destination,
+}
+
+impl fmt::Display for ListSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ListSide::Source => "source",
+            ListSide::Destination => "destination",
+        })
+    }
+}
+
+/// An operating system error that can be copied and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", match .code { Some(code) => io::Error::from_raw_os_error(*code), None => io::Error::from(*.kind) })]
+pub struct OsError {
+    /// The kind, in the words of `std`.
+    pub kind: io::ErrorKind,
+    /// The error number of the system, if it came from there.
+    pub code: Option<i32>,
+}
+
+impl From<io::Error> for OsError {
+    fn from(error: io::Error) -> Self {
+        OsError {
+            kind: error.kind(),
+            code: error.raw_os_error(),
+        }
+    }
+}
+
+/// Why a device refused a request or a command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// The device has no such engine.
+    #[error("{0} does not exist")]
+    UnknownEngine(EngineId),
+    /// A submission waits on a timeline that nobody created.
+    #[error("{0} does not exist")]
+    UnknownTimeline(TimelineId),
+    /// The value to signal is not larger than the engine's last one.
+    #[error("{engine} was last given value {last} to signal and cannot be given {value}")]
+    ValueNotIncreasing {
+        /// The engine.
+        engine: EngineId,
+        /// The last value it accepted.
+        last: u64,
+        /// The value refused.
+        value: u64,
+    },
+    /// The engine would wait for work that stands behind this submission.
+    #[error("{engine} would wait for its own {point}, but was only given values up to {last}")]
+    WaitsForItself {
+        /// The engine.
+        engine: EngineId,
+        /// The point it would wait for.
+        point: Point,
+        /// The last value it accepted.
+        last: u64,
+    },
+    /// A segment does not lie inside its memory.
+    #[error("{side} segment {index} ({segment}) leaves its memory of {size} bytes")]
+    SegmentOutOfBounds {
+        /// The list.
+        side: ListSide,
+        /// The segment's index in the list.
+        index: usize,
+        /// The segment.
+        segment: Segment,
+        /// The size of the memory in bytes.
+        size: u64,
+    },
+    /// The list holds fewer bytes than the command names.
+    #[error("the {side} list holds {available} bytes, {needed} are needed")]
+    ListTooShort {
+        /// The list.
+        side: ListSide,
+        /// Offset plus bytes of the command; `u64::MAX` when the sum overflows.
+        needed: u64,
+        /// The sum of the list, saturated.
+        available: u64,
+    },
+    /// The command would write bytes twice, or read and write the same bytes.
+    #[error("the command uses {bytes} bytes at {offset:#x} of {memory} twice, and writes them")]
+    Overlap {
+        /// The memory.
+        memory: MemorySpace,
+        /// Where the doubled bytes begin.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
+    /// Another running command uses these bytes; this one touched nothing.
+    #[error("{bytes} bytes at {offset:#x} of {memory} are in use by another running command")]
+    Conflict {
+        /// The memory.
+        memory: MemorySpace,
+        /// Where the contested bytes begin.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
+    /// A range does not lie inside the memory.
+    #[error("{bytes} bytes at {offset:#x} leave {memory} of {size} bytes")]
+    OutOfBounds {
+        /// The memory.
+        memory: MemorySpace,
+        /// Where the range begins.
+        offset: u64,
+        /// Its length.
+        bytes: u64,
+        /// The size of the memory in bytes.
+        size: u64,
+    },
+    /// The device was reset before the command began; it touched nothing.
+    #[error("the device was reset before the command began")]
+    Reset,
+    /// The device has stopped; the command touched nothing.
+    #[error("the device has stopped")]
+    Stopped,
+    /// The operating system gives no address space for a memory of this size.
+    #[error("no address space for a memory of {bytes} bytes")]
+    Reserve {
+        /// The size asked for.
+        bytes: u64,
+        /// What the system said.
+        #[source]
+        source: OsError,
+    },
+    /// The operating system gives no pages for these bytes.
+    #[error("no pages for {bytes} bytes at {offset:#x} of {memory}")]
+    Commit {
+        /// The memory.
+        memory: MemorySpace,
+        /// Where the range begins.
+        offset: u64,
+        /// Its length.
+        bytes: u64,
+        /// What the system said.
+        #[source]
+        source: OsError,
+    },
+    /// The process has no memory for the bytes to be read.
+    #[error("the process has no memory for {bytes} bytes")]
+    HostMemory {
+        /// The bytes asked for.
+        bytes: u64,
+    },
+    /// The operating system starts no thread for an engine.
+    #[error("no thread for {engine}")]
+    Thread {
+        /// The engine.
+        engine: EngineId,
+        /// What the system said.
+        #[source]
+        source: OsError,
+    },
+    /// The configuration of a device makes no sense.
+    #[error("a device cannot be made so: {0}")]
+    InvalidConfig(&'static str),
+    /// The device itself is wrong: it panicked, or touched what it had not claimed.
+    #[error("a bug of the device: {0}")]
+    Bug(&'static str),
+}

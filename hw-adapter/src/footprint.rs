@@ -1,0 +1,257 @@
+//! Which bytes a command reads and writes: computed, and checked, once at submission.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::command::{Command, Kernel, MemorySpace, Segment};
+use crate::error::{DeviceError, ListSide};
+use crate::runs::Runs;
+
+/// Bytes of one memory that a command uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) write: bool,
+}
+
+/// Spans of one memory.
+///
+/// # Invariants
+/// Sorted by start, not empty, and disjoint. `claim` rests its safety on that; it holds
+/// because [`Spans::new`] is the only way to make one.
+#[derive(Clone, Debug)]
+pub(crate) struct Spans(Store);
+
+/// Most commands use one or two spans: those cost no allocation.
+#[derive(Clone, Debug)]
+enum Store {
+    Few([Span; 2], u8),
+    Many(Arc<[Span]>),
+}
+
+impl Deref for Spans {
+    type Target = [Span];
+
+    fn deref(&self) -> &[Span] {
+        match &self.0 {
+            Store::Few(spans, len) => &spans[..usize::from(*len)],
+            Store::Many(spans) => spans,
+        }
+    }
+}
+
+impl Spans {
+    /// No bytes.
+    pub(crate) fn none() -> Spans {
+        Spans(Store::Few([Span::default(); 2], 0))
+    }
+
+    /// One range.
+    pub(crate) fn one(start: u64, bytes: u64, write: bool) -> Spans {
+        if bytes == 0 {
+            return Spans::none();
+        }
+        let span = Span {
+            start,
+            end: start.saturating_add(bytes),
+            write,
+        };
+        Spans(Store::Few([span, Span::default()], 1))
+    }
+
+    /// Sorts and merges. The error is a range that is written and used a second time.
+    fn new(spans: &mut Vec<Span>) -> Result<Spans, (u64, u64)> {
+        if !spans.is_sorted_by_key(|span| span.start) {
+            // Stable, because it is the one that is fast on a few ascending sequences.
+            spans.sort_by_key(|span| span.start);
+        }
+        let mut last = 0;
+        for next in 1..spans.len() {
+            let span = spans[next];
+            let open = &mut spans[last];
+            if span.start < open.end && (span.write || open.write) {
+                return Err((span.start, span.end.min(open.end)));
+            }
+            if span.start <= open.end && span.write == open.write {
+                open.end = open.end.max(span.end);
+            } else {
+                last += 1;
+                spans[last] = span;
+            }
+        }
+        spans.truncate(last + 1);
+        Ok(Spans(match **spans {
+            [] => return Ok(Spans::none()),
+            [a] => Store::Few([a, Span::default()], 1),
+            [a, b] => Store::Few([a, b], 2),
+            _ => Store::Many(Arc::from(&**spans)),
+        }))
+    }
+}
+
+/// What a command uses in each memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Footprint {
+    pub(crate) vram: Spans,
+    pub(crate) system: Spans,
+}
+
+/// The sizes of the memories, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) vram: u64,
+    pub(crate) system: u64,
+}
+
+impl Sizes {
+    pub(crate) fn of(self, memory: MemorySpace) -> u64 {
+        match memory {
+            MemorySpace::Vram => self.vram,
+            MemorySpace::System => self.system,
+        }
+    }
+}
+
+/// A window of a segment list that a command uses.
+pub(crate) struct Window<'a> {
+    pub(crate) side: ListSide,
+    pub(crate) list: &'a Arc<[Segment]>,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The windows of a command: the source first.
+pub(crate) fn windows(command: &Command) -> [Option<Window<'_>>; 2] {
+    use ListSide::{Destination, Source};
+    let window = |side, list, offset, bytes| {
+        Some(Window {
+            side,
+            list,
+            offset,
+            bytes,
+        })
+    };
+    match command {
+        Command::Nop => [None, None],
+        Command::Copy {
+            src,
+            dst,
+            src_offset,
+            dst_offset,
+            bytes,
+        } => [
+            window(Source, src, *src_offset, *bytes),
+            window(Destination, dst, *dst_offset, *bytes),
+        ],
+        Command::Fill {
+            dst, offset, bytes, ..
+        } => [None, window(Destination, dst, *offset, *bytes)],
+        Command::Read { src, offset, bytes } => [window(Source, src, *offset, *bytes), None],
+        Command::Write { dst, offset, data } => {
+            [None, window(Destination, dst, *offset, data.len() as u64)]
+        }
+        Command::Run(Kernel::WritePattern { dst, bytes, .. }) => {
+            [None, window(Destination, dst, 0, *bytes)]
+        }
+        Command::Run(Kernel::CheckPattern { src, bytes, .. }) => {
+            [window(Source, src, 0, *bytes), None]
+        }
+        Command::Run(Kernel::Rewrite { mem, bytes, .. }) => {
+            [None, window(Destination, mem, 0, *bytes)]
+        }
+    }
+}
+
+/// Checks the segment lists of a command and computes what it uses.
+pub(crate) fn footprint(command: &Command, sizes: Sizes) -> Result<Footprint, DeviceError> {
+    let mut vram = Vec::new();
+    let mut system = Vec::new();
+    for window in windows(command).into_iter().flatten() {
+        check_window(&window, sizes)?;
+        for run in Runs::new(window.list, window.offset, window.bytes) {
+            let spans = match run.memory {
+                MemorySpace::Vram => &mut vram,
+                MemorySpace::System => &mut system,
+            };
+            spans.push(Span {
+                start: run.offset,
+                end: run.offset + run.bytes,
+                write: window.side == ListSide::Destination,
+            });
+        }
+    }
+    let merge = |memory, spans: &mut Vec<Span>| {
+        Spans::new(spans).map_err(|(start, end)| DeviceError::Overlap {
+            memory,
+            offset: start,
+            bytes: end - start,
+        })
+    };
+    Ok(Footprint {
+        vram: merge(MemorySpace::Vram, &mut vram)?,
+        system: merge(MemorySpace::System, &mut system)?,
+    })
+}
+
+fn check_window(window: &Window<'_>, sizes: Sizes) -> Result<(), DeviceError> {
+    let side = window.side;
+    let mut available = 0_u64;
+    for (index, segment) in window.list.iter().enumerate() {
+        let size = sizes.of(segment.memory);
+        let inside = segment
+            .offset
+            .checked_add(segment.bytes)
+            .is_some_and(|end| end <= size);
+        if !inside {
+            return Err(DeviceError::SegmentOutOfBounds {
+                side,
+                index,
+                segment: *segment,
+                size,
+            });
+        }
+        available = available.saturating_add(segment.bytes);
+    }
+    let needed = window.offset.checked_add(window.bytes);
+    if needed.is_none_or(|needed| needed > available) {
+        return Err(DeviceError::ListTooShort {
+            side,
+            needed: needed.unwrap_or(u64::MAX),
+            available,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn span(start: u64, end: u64, write: bool) -> Span {
+        Span { start, end, write }
+    }
+
+    #[test]
+    fn spans_are_sorted_merged_and_checked() {
+        let mut spans = vec![
+            span(8, 16, false),
+            span(0, 8, false),
+            span(12, 20, false),
+            span(20, 24, true),
+            span(24, 30, true),
+            span(40, 41, false),
+        ];
+        assert_eq!(
+            *Spans::new(&mut spans).unwrap(),
+            [span(0, 20, false), span(20, 30, true), span(40, 41, false)]
+        );
+        let mut doubled = vec![span(4, 12, true), span(0, 5, false)];
+        assert_eq!(Spans::new(&mut doubled).unwrap_err(), (4, 5));
+        let mut twice = vec![span(4, 12, true), span(6, 8, true)];
+        assert_eq!(Spans::new(&mut twice).unwrap_err(), (6, 8));
+        assert!(Spans::new(&mut Vec::new()).unwrap().is_empty());
+    }
+}

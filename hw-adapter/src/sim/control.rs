@@ -1,0 +1,86 @@
+//! The handle with which tests and demonstrations drive a simulated device.
+
+use std::sync::Arc;
+
+use crate::device::EngineId;
+use crate::error::DeviceError;
+
+use super::{Sabotage, Shared, SimStatistics};
+
+/// Holds, steps, inspects and sabotages a simulated device. Clones drive the same device; a
+/// handle may outlive it and keeps its memory alive.
+///
+/// # Errors
+/// Methods that name an engine refuse one that does not exist with
+/// [`DeviceError::UnknownEngine`].
+#[derive(Clone, Debug)]
+pub struct SimControl {
+    shared: Arc<Shared>,
+}
+
+impl SimControl {
+    pub(crate) fn new(shared: Arc<Shared>) -> SimControl {
+        SimControl { shared }
+    }
+
+    /// Lets the engine begin no further command. One that runs already finishes; this does
+    /// not wait for it. Steps not yet used are forgotten.
+    pub fn hold(&self, engine: EngineId) -> Result<(), DeviceError> {
+        self.shared.engine(engine)?.hold();
+        Ok(())
+    }
+
+    /// Lets a held engine begin so many further commands (counted when they begin, after
+    /// their waits); without effect on one that is not held.
+    pub fn step(&self, engine: EngineId, commands: u64) -> Result<(), DeviceError> {
+        self.shared.engine(engine)?.step(commands);
+        Ok(())
+    }
+
+    /// Lets the engine work on.
+    pub fn release(&self, engine: EngineId) -> Result<(), DeviceError> {
+        self.shared.engine(engine)?.release();
+        Ok(())
+    }
+
+    /// Holds every engine.
+    pub fn hold_all(&self) {
+        self.shared.engines.iter().for_each(|e| e.hold());
+    }
+
+    /// Releases every engine.
+    pub fn release_all(&self) {
+        self.shared.engines.iter().for_each(|e| e.release());
+    }
+
+    /// How many submissions have not begun.
+    pub fn queued(&self, engine: EngineId) -> Result<usize, DeviceError> {
+        Ok(self.shared.engine(engine)?.queued())
+    }
+
+    /// How many commands the engine has executed, failed ones included and cancelled ones
+    /// not. It counts before the command's point is reached.
+    pub fn executed(&self, engine: EngineId) -> Result<u64, DeviceError> {
+        Ok(self.shared.engine(engine)?.counters.snapshot().commands)
+    }
+
+    /// What the engines have done so far.
+    pub fn statistics(&self) -> SimStatistics {
+        self.shared.statistics()
+    }
+
+    /// The device is gone: what is queued ends with [`DeviceError::Stopped`] and reaches its
+    /// points, and further submissions are refused. Does not wait, and cannot be undone.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Makes the device do something wrong.
+    ///
+    /// # Errors
+    /// For [`Sabotage::FlipBit`]: [`DeviceError::OutOfBounds`], and
+    /// [`DeviceError::Conflict`] while a command uses the byte.
+    pub fn sabotage(&self, sabotage: Sabotage) -> Result<(), DeviceError> {
+        sabotage.request(&self.shared)
+    }
+}

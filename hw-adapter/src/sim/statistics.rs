@@ -1,0 +1,94 @@
+//! What engines count.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What the engines of a device have done, indexed as its engines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SimStatistics {
+    /// One entry per engine.
+    pub engines: Vec<EngineStatistics>,
+}
+
+impl SimStatistics {
+    /// The sum over all engines.
+    pub fn total(&self) -> EngineStatistics {
+        let mut total = EngineStatistics::default();
+        for engine in &self.engines {
+            total.commands += engine.commands;
+            total.failed += engine.failed;
+            total.conflicts += engine.conflicts;
+            total.cancelled += engine.cancelled;
+            total.bytes_copied += engine.bytes_copied;
+            total.bytes_filled += engine.bytes_filled;
+            total.bytes_run += engine.bytes_run;
+            total.bytes_read += engine.bytes_read;
+            total.bytes_written += engine.bytes_written;
+            total.busy += engine.busy;
+        }
+        total
+    }
+}
+
+/// What an engine has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStatistics {
+    /// Commands executed, failed ones included.
+    pub commands: u64,
+    /// Executed commands that failed, for any reason.
+    pub failed: u64,
+    /// Executed commands that failed because another one used their bytes.
+    pub conflicts: u64,
+    /// Commands that a reset or the end of the device kept from running.
+    pub cancelled: u64,
+    /// Bytes moved by copies.
+    pub bytes_copied: u64,
+    /// Bytes written by fills.
+    pub bytes_filled: u64,
+    /// Bytes that kernels went over.
+    pub bytes_run: u64,
+    /// Bytes delivered by reads.
+    pub bytes_read: u64,
+    /// Bytes that came with writes.
+    pub bytes_written: u64,
+    /// Time spent in commands.
+    pub busy: Duration,
+}
+
+/// The counters behind [`EngineStatistics`]; only the engine's thread adds.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commands: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) copied: AtomicU64,
+    pub(crate) filled: AtomicU64,
+    pub(crate) run: AtomicU64,
+    pub(crate) read: AtomicU64,
+    pub(crate) written: AtomicU64,
+    pub(crate) busy_nanos: AtomicU64,
+}
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(crate) fn snapshot(&self) -> EngineStatistics {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        EngineStatistics {
+            commands: get(&self.commands),
+            failed: get(&self.failed),
+            conflicts: get(&self.conflicts),
+            cancelled: get(&self.cancelled),
+            bytes_copied: get(&self.copied),
+            bytes_filled: get(&self.filled),
+            bytes_run: get(&self.run),
+            bytes_read: get(&self.read),
+            bytes_written: get(&self.written),
+            busy: Duration::from_nanos(get(&self.busy_nanos)),
+        }
+    }
+}

@@ -1,1 +1,57 @@
 //! A GPU memory manager for user space.
+//!
+//! WebAssembly components plan, this crate checks and performs: a [`Runtime`] owns devices; a
+//! [`Client`] is a tenant; a [`Buffer`] is its memory, resident or evicted as room demands; a
+//! [`Fence`] is a point that a device will reach.
+//!
+//! ```
+//! use gpumm::{BufferDesc, Runtime};
+//!
+//! // 1 MiB of device memory for 4 MiB of buffers: the rest waits in system memory.
+//! let runtime = Runtime::builder().sim(1 << 20).system_memory(16 << 20).build()?;
+//! let client = runtime.client();
+//! let buffers: Vec<_> = (0..16)
+//!     .map(|n| {
+//!         let buffer = client.create(BufferDesc::new(256 << 10))?;
+//!         buffer.fill(n)?;
+//!         Ok(buffer)
+//!     })
+//!     .collect::<Result<_, gpumm::Error>>()?;
+//! for (n, buffer) in buffers.iter().enumerate() {
+//!     assert_eq!(buffer.read(0, 8)?, (n as u64).to_le_bytes());
+//! }
+//! assert!(runtime.device(0)?.report()?.counts.evictions > 0);
+//! # Ok::<(), gpumm::Error>(())
+//! ```
+//!
+//! The way of a request through this crate: `client.rs` → `planner/` (one thread per device) →
+//! `wasm/` (the mechanism's component; its strategy imports come back to `broker.rs`) →
+//! `ledger/` (is the plan true?) → `executor.rs` → the hardware adapter.
+#![forbid(unsafe_code)]
+
+mod broker;
+mod client;
+mod error;
+mod executor;
+pub mod job;
+mod ledger;
+pub mod log;
+pub mod parts;
+mod planner;
+mod replay_log;
+mod runtime;
+mod slot;
+mod system;
+pub mod wasm;
+
+pub use client::{Batch, Buffer, BufferDesc, Client, Ended, Fence, Slot};
+pub use error::{ComponentFault, Error};
+pub use gpumm_contract as contract;
+pub use gpumm_hw as hw;
+pub use job::Job;
+pub use ledger::{Counts, Refusal};
+pub use planner::{Desk, DeviceReport, Pacing};
+pub use replay_log::{LogReport, replay_log};
+pub use runtime::{DeviceHandle, Runtime, RuntimeBuilder, SYSTEM, VRAM};
+pub use slot::StrategyFault;
+pub use system::{SYSTEM_GRANULE, SystemPool};

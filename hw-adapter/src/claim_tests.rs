@@ -75,15 +75,15 @@ fn clashes_are_those_of_all_pairs() {
             list.push(Span {
                 start,
                 end: at,
-                write: random.u8(0..10) == 0,
+                write: random.u8(0..3) == 0,
             });
         }
         list
     };
     let mut found = 0;
     for round in 0..4000 {
-        let a = list([0, 1, 2, 3, 40][round % 5], 60);
-        let b = list([0, 1, 5, 90][round / 5 % 4], 20);
+        let a = list([0, 1, 2, 3, 40][round % 5], [60, 900][round / 20 % 2]);
+        let b = list([0, 1, 5, 150][round / 5 % 4], 20);
         let expected = a.iter().any(|a| {
             b.iter()
                 .any(|b| a.start < b.end && b.start < a.end && (a.write || b.write))
@@ -99,5 +99,5 @@ fn clashes_are_those_of_all_pairs() {
             assert!(uses(&a) | uses(&b));
         }
     }
-    assert!((500..3500).contains(&found), "{found}");
+    assert!((300..3700).contains(&found), "{found}");
 }

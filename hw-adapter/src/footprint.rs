@@ -250,6 +250,8 @@ mod tests {
         );
         let mut doubled = vec![span(4, 12, true), span(0, 5, false)];
         assert_eq!(Spans::new(&mut doubled).unwrap_err(), (4, 5));
+        let mut nested = vec![span(0, 30, false), span(5, 9, false), span(20, 25, true)];
+        assert_eq!(Spans::new(&mut nested).unwrap_err(), (20, 25));
         let mut twice = vec![span(4, 12, true), span(6, 8, true)];
         assert_eq!(Spans::new(&mut twice).unwrap_err(), (6, 8));
         assert!(Spans::new(&mut Vec::new()).unwrap().is_empty());

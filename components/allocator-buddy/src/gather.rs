@@ -3,8 +3,9 @@
 //! A plan of what is asked ([`Wanted`]) becomes a chain of blocks or nothing; flags (top down,
 //! contiguous, clear) will be further rules here.
 
+use crate::piece::{Piece, pieces};
 use crate::records::{Chain, Records};
-use crate::space::{Piece, Rule, Space, pieces};
+use crate::space::{Rule, Space};
 use alloc::vec::Vec;
 use gpumm_contract::extent::round_up;
 
@@ -31,7 +32,11 @@ impl Arena {
     ///
     /// Units: chunks, as pairs of offset and length.
     /// Complexity: O(blocks * orders * log n).
-    pub(crate) fn gather(&mut self, wanted: &Wanted, extents: &mut Vec<(u64, u64)>) -> Option<Chain> {
+    pub(crate) fn gather(
+        &mut self,
+        wanted: &Wanted,
+        extents: &mut Vec<(u64, u64)>,
+    ) -> Option<Chain> {
         let window = wanted.end.checked_sub(wanted.start)?;
         if wanted.chunks > window || wanted.chunks > self.space.free {
             return None;
@@ -43,12 +48,31 @@ impl Arena {
             return Some(chain);
         }
         let everywhere = wanted.start == 0 && wanted.end == self.space.size;
-        let Wanted { multiple, start, end, .. } = *wanted;
-        let within = |multiple| Rule::Window { multiple, start, end };
+        let Wanted {
+            multiple,
+            start,
+            end,
+            ..
+        } = *wanted;
+        let within = |multiple| Rule::Window {
+            multiple,
+            start,
+            end,
+        };
         if wanted.chunks.is_power_of_two() && wanted.chunks < 1 << multiple {
             // A small block at a coarse offset needs no block as coarse as the offset.
-            let rule = if everywhere { Rule::Multiple(multiple) } else { within(multiple) };
-            self.descend(wanted, wanted.chunks, wanted.chunks.trailing_zeros(), rule, extents)
+            let rule = if everywhere {
+                Rule::Multiple(multiple)
+            } else {
+                within(multiple)
+            };
+            self.descend(
+                wanted,
+                wanted.chunks,
+                wanted.chunks.trailing_zeros(),
+                rule,
+                extents,
+            )
         } else {
             let chunks = round_up(wanted.chunks, 1 << multiple)?;
             let rule = if everywhere { Rule::Highest } else { within(0) };
@@ -96,10 +120,13 @@ impl Arena {
 
     /// Gives back the upper end of a chain's last block; the rest stays as smaller blocks.
     fn trim(&mut self, chain: &mut Chain, excess: u64) {
-        let Some(last) = self.records.pop(chain) else { return };
+        let Some(last) = self.records.pop(chain) else {
+            return;
+        };
         let kept = last.chunks() - excess;
         pieces(0, kept).for_each(|piece| self.records.push(chain, shifted(piece, last.offset)));
-        pieces(kept, last.chunks()).for_each(|piece| self.space.release(shifted(piece, last.offset)));
+        pieces(kept, last.chunks())
+            .for_each(|piece| self.space.release(shifted(piece, last.offset)));
     }
 
     /// Takes exactly `start..end` as the fewest blocks; on failure nothing is changed.
@@ -136,5 +163,8 @@ impl Arena {
 
 /// A block counted from the start of a larger one.
 fn shifted(piece: Piece, by: u64) -> Piece {
-    Piece { offset: by + piece.offset, ..piece }
+    Piece {
+        offset: by + piece.offset,
+        ..piece
+    }
 }

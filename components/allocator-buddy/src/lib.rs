@@ -12,16 +12,21 @@ mod check;
 mod gather;
 mod numbers;
 mod offsets;
+mod piece;
+mod pool;
 mod records;
 mod space;
 
 use alloc::vec::Vec;
 use gather::{Arena, Wanted};
-use gpumm_contract::allocator::{Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics};
+use gpumm_contract::allocator::{
+    Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
+};
 use gpumm_contract::{AllocationId, Extent};
 use numbers::{LIMIT, Numbers};
+use piece::Piece;
 use records::{Chain, NONE, Records};
-use space::{Piece, Space};
+use space::Space;
 
 /// The buddy strategy.
 ///
@@ -44,8 +49,14 @@ pub struct Buddy {
 impl Default for Buddy {
     fn default() -> Self {
         Buddy {
-            geometry: Geometry { size: 0, granule: 1 },
-            arena: Arena { space: Space::taken(0), records: Records::new() },
+            geometry: Geometry {
+                size: 0,
+                granule: 1,
+            },
+            arena: Arena {
+                space: Space::taken(0),
+                records: Records::new(),
+            },
             numbers: Numbers::default(),
             allocations: 0,
             restoring: false,
@@ -62,7 +73,11 @@ impl Buddy {
 
     fn begin(&mut self, geometry: Geometry, restoring: bool) -> Result<(), Refusal> {
         let geometry = geometry.checked()?;
-        *self = Buddy { geometry, restoring, ..Buddy::default() };
+        *self = Buddy {
+            geometry,
+            restoring,
+            ..Buddy::default()
+        };
         let chunks = geometry.size >> self.shift();
         // From nothing to everything free: never refused.
         let _ = self.arena.space.resize(chunks);
@@ -70,7 +85,11 @@ impl Buddy {
     }
 
     fn serving(&self) -> Result<(), Refusal> {
-        if self.geometry.size != 0 && !self.restoring { Ok(()) } else { Err(Refusal::Geometry) }
+        if self.geometry.size != 0 && !self.restoring {
+            Ok(())
+        } else {
+            Err(Refusal::Geometry)
+        }
     }
 
     fn unused(&self, number: AllocationId) -> Result<(), Refusal> {
@@ -107,12 +126,21 @@ impl Buddy {
     }
 
     fn largest_hole(&self) -> u64 {
-        self.arena.space.largest().map_or(0, |order| 1 << order << self.shift())
+        self.arena
+            .space
+            .largest()
+            .map_or(0, |order| 1 << order << self.shift())
     }
 
     fn block(&self, piece: Piece, owner: Option<u32>) -> Block {
-        let extent = Extent { offset: piece.offset << self.shift(), bytes: piece.chunks() << self.shift() };
-        Block { extent, owner: owner.map(AllocationId) }
+        let extent = Extent {
+            offset: piece.offset << self.shift(),
+            bytes: piece.chunks() << self.shift(),
+        };
+        Block {
+            extent,
+            owner: owner.map(AllocationId),
+        }
     }
 }
 
@@ -140,12 +168,17 @@ impl Allocator for Buddy {
         let wanted = self.wanted(wish, alignment);
         self.taken.clear();
         let Some(chain) = self.arena.gather(&wanted, &mut self.taken) else {
-            return Err(Failure::NoSpace { largest_hole: self.largest_hole() });
+            return Err(Failure::NoSpace {
+                largest_hole: self.largest_hole(),
+            });
         };
         self.numbers.set(wish.number.0, chain.first);
         self.allocations += 1;
         let shift = self.shift();
-        let extent = |&(offset, chunks): &(u64, u64)| Extent { offset: offset << shift, bytes: chunks << shift };
+        let extent = |&(offset, chunks): &(u64, u64)| Extent {
+            offset: offset << shift,
+            bytes: chunks << shift,
+        };
         extents.extend(self.taken.iter().map(extent));
         Ok(())
     }
@@ -176,7 +209,9 @@ impl Allocator for Buddy {
         }
         let mut chain = Chain::new(number.0);
         for extent in extents {
-            let Some((start, end)) = self.chunks(extent) else { continue };
+            let Some((start, end)) = self.chunks(extent) else {
+                continue;
+            };
             if !self.arena.extend(&mut chain, start, end) {
                 return Err(Refusal::Extent);
             }
@@ -188,7 +223,11 @@ impl Allocator for Buddy {
 
     fn restore_end(&mut self) -> Result<(), Refusal> {
         // Overlaps were refused part by part.
-        if core::mem::take(&mut self.restoring) { Ok(()) } else { Err(Refusal::Geometry) }
+        if core::mem::take(&mut self.restoring) {
+            Ok(())
+        } else {
+            Err(Refusal::Geometry)
+        }
     }
 
     fn statistics(&self) -> Statistics {
@@ -211,7 +250,12 @@ impl Allocator for Buddy {
             return blocks;
         }
         let from = from >> self.shift();
-        let mut taken = self.arena.records.lowest_behind(from, limit).into_iter().peekable();
+        let mut taken = self
+            .arena
+            .records
+            .lowest_behind(from, limit)
+            .into_iter()
+            .peekable();
         let mut hole = self.arena.space.first_behind(from);
         while blocks.len() < limit {
             let below = |piece: Piece| hole.is_none_or(|hole| piece.offset < hole.offset);

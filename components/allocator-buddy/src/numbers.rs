@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 /// Numbers from here on are not filed, so that one absurd number cannot ask for gigabytes.
 pub(crate) const LIMIT: u32 = 1 << 26;
 
-const PAGE: usize = 4096;
+const PAGE: usize = 1024;
 
 /// A table over dense numbers, in pages made when first used: no growth ever copies it.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,9 @@ impl Numbers {
     #[inline]
     pub(crate) fn get(&self, number: u32) -> u32 {
         let page = self.pages.get(number as usize / PAGE);
-        page.and_then(|page| page.get(number as usize % PAGE)).copied().unwrap_or(NONE)
+        page.and_then(|page| page.get(number as usize % PAGE))
+            .copied()
+            .unwrap_or(NONE)
     }
 
     /// Files a block record, or [`NONE`], under a number.
@@ -48,7 +50,9 @@ impl Numbers {
     pub(crate) fn filed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let pages = self.pages.iter().enumerate();
         let all = pages.flat_map(|(at, page)| {
-            page.iter().enumerate().map(move |(i, &record)| ((at * PAGE + i) as u32, record))
+            page.iter()
+                .enumerate()
+                .map(move |(i, &record)| ((at * PAGE + i) as u32, record))
         });
         all.filter(|&(_, record)| record != NONE)
     }

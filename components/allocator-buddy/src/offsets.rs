@@ -1,100 +1,9 @@
-//! Ordered sets of keys as sparse bitmap trees: 64 children to a node, 64 keys to a leaf word.
+//! Ordered sets of keys as sparse bitmap trees in a shared pool of nodes.
 
-use alloc::vec::Vec;
+use crate::pool::{DIGIT, Pool, through};
 
-const DIGIT: u32 = 6;
 /// Levels above the words: 11 digits of 6 bits make a 64-bit key.
 const LEVELS: usize = 10;
-
-/// A node above the words. A child counts only where its bit of `mask` is set.
-#[derive(Clone, Debug)]
-struct Node {
-    mask: u64,
-    child: [u32; 64],
-}
-
-/// The nodes and words that all sets share; what a set no longer needs is used again.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pool {
-    nodes: Vec<Node>,
-    words: Vec<u64>,
-    spare_nodes: Vec<u32>,
-    spare_words: Vec<u32>,
-}
-
-impl Pool {
-    /// A new, empty node of a level.
-    fn make(&mut self, level: usize) -> u32 {
-        if level == 0 {
-            if let Some(at) = self.spare_words.pop() {
-                return at;
-            }
-            self.words.push(0);
-            return (self.words.len() - 1) as u32;
-        }
-        if let Some(at) = self.spare_nodes.pop() {
-            return at;
-        }
-        self.nodes.push(Node { mask: 0, child: [0; 64] });
-        (self.nodes.len() - 1) as u32
-    }
-
-    /// Takes back an empty node of a level.
-    fn recycle(&mut self, level: usize, at: u32) {
-        if level == 0 {
-            self.spare_words.push(at);
-        } else {
-            self.spare_nodes.push(at);
-        }
-    }
-
-    #[inline]
-    fn mask(&self, level: usize, at: u32) -> u64 {
-        if level == 0 { self.words[at as usize] } else { self.nodes[at as usize].mask }
-    }
-
-    #[inline]
-    fn mask_mut(&mut self, level: usize, at: u32) -> &mut u64 {
-        if level == 0 { &mut self.words[at as usize] } else { &mut self.nodes[at as usize].mask }
-    }
-
-    /// The smallest key below a node.
-    fn lowest(&self, mut level: usize, mut at: u32, mut key: u64) -> u64 {
-        loop {
-            let slot = self.mask(level, at).trailing_zeros();
-            key = key << DIGIT | u64::from(slot);
-            if level == 0 {
-                return key;
-            }
-            at = self.nodes[at as usize].child[slot as usize];
-            level -= 1;
-        }
-    }
-
-    /// The largest key below a node with `zeros` low bits clear.
-    fn highest(&self, level: usize, at: u32, key: u64, zeros: u32) -> Option<u64> {
-        let mut mask = self.mask(level, at) & multiples(zeros.saturating_sub(DIGIT * level as u32));
-        while let Some(slot) = mask.checked_ilog2() {
-            let key = key << DIGIT | u64::from(slot);
-            if level == 0 {
-                return Some(key);
-            }
-            let child = self.nodes[at as usize].child[slot as usize];
-            if let Some(found) = self.highest(level - 1, child, key, zeros) {
-                return Some(found);
-            }
-            mask &= !(1 << slot);
-        }
-        None
-    }
-}
-
-/// The slots of a digit whose `zeros` low bits are clear.
-fn multiples(zeros: u32) -> u64 {
-    const OF: [u64; 7] =
-        [u64::MAX, 0x5555_5555_5555_5555, 0x1111_1111_1111_1111, 0x0101_0101_0101_0101, 0x0001_0001_0001_0001, 0x1_0000_0001, 1];
-    OF[zeros.min(DIGIT) as usize]
-}
 
 /// The digit of a key at a level.
 #[inline]
@@ -129,9 +38,9 @@ impl Set {
         }
         while self.level < level_of(key) {
             let root = pool.make(self.level as usize + 1);
+            let best = pool.best(self.level as usize, self.root);
             let node = &mut pool.nodes[root as usize];
-            node.mask = 1;
-            node.child[0] = self.root;
+            (node.mask, node.child[0], node.zeros[0]) = (1, self.root, best);
             self.root = root;
             self.level += 1;
         }
@@ -143,9 +52,12 @@ impl Set {
                 let child = pool.make(level - 1);
                 let node = &mut pool.nodes[at as usize];
                 node.mask |= 1 << slot;
-                node.child[slot as usize] = child;
+                (node.child[slot as usize], node.zeros[slot as usize]) = (child, 0);
             }
-            at = pool.nodes[at as usize].child[slot as usize];
+            let node = &mut pool.nodes[at as usize];
+            let zeros = key.trailing_zeros().min(DIGIT * level as u32) as u8;
+            node.zeros[slot as usize] = node.zeros[slot as usize].max(zeros);
+            at = node.child[slot as usize];
         }
         pool.words[at as usize] |= 1 << digit(key, 0);
     }
@@ -153,16 +65,42 @@ impl Set {
     /// Takes a key out; `false` when it is not in the set.
     pub(crate) fn remove(&mut self, pool: &mut Pool, key: u64) -> bool {
         let mut path = [0; LEVELS + 1];
-        let Some(word) = self.path(pool, key, &mut path) else { return false };
-        path[0] = word;
+        let Some(word) = self.path(pool, key, &mut path) else {
+            return false;
+        };
         self.len -= 1;
-        for (level, &at) in path.iter().enumerate().take(self.level as usize + 1) {
-            let mask = pool.mask_mut(level, at);
-            *mask &= !(1 << digit(key, level));
-            if *mask != 0 {
+        let bits = &mut pool.words[word as usize];
+        *bits &= !(1 << digit(key, 0));
+        let mut gone = *bits == 0;
+        if gone {
+            pool.recycle(0, word);
+        }
+        // Up the path, as long as a parent still has to learn something.
+        let (top, mut below) = (self.level as usize, word);
+        for level in 1..=top {
+            let (at, slot) = (path[level], digit(key, level));
+            let best = if gone { 0 } else { pool.best(level - 1, below) };
+            let node = &mut pool.nodes[at as usize];
+            let before = through(level, slot, node.zeros[slot as usize]);
+            if gone {
+                node.mask &= !(1 << slot);
+                if node.mask == 0 {
+                    pool.recycle(level, at);
+                    continue;
+                }
+            } else if node.zeros[slot as usize] == best {
+                break;
+            } else {
+                node.zeros[slot as usize] = best;
+            }
+            (gone, below) = (false, at);
+            // Another child was at least as good: nobody above notices.
+            if level < top
+                && before
+                    < pool.nodes[path[level + 1] as usize].zeros[digit(key, level + 1) as usize]
+            {
                 break;
             }
-            pool.recycle(level, at);
         }
         true
     }
@@ -192,10 +130,12 @@ impl Set {
     }
 
     /// The largest key whose `zeros` low bits are clear.
-    ///
-    /// Complexity: with `zeros` above 6 it may visit every node of the set.
     pub(crate) fn last_multiple(&self, pool: &Pool, zeros: u32) -> Option<u64> {
-        if self.len == 0 { None } else { pool.highest(self.level as usize, self.root, 0, zeros) }
+        if self.len == 0 {
+            None
+        } else {
+            pool.highest(self.level as usize, self.root, zeros)
+        }
     }
 
     /// The smallest key that is at least `from`.
@@ -230,6 +170,11 @@ impl Set {
         Some(pool.lowest(level - 1, pool.nodes[at as usize].child[slot as usize], key))
     }
 
+    /// Its tree for [`Pool::consistent`]: level, root and number of keys.
+    pub(crate) fn tree(&self) -> Option<(usize, u32, u64)> {
+        (self.len != 0).then_some((self.level as usize, self.root, self.len))
+    }
+
     /// Every key, ascending.
     pub(crate) fn keys<'a>(&'a self, pool: &'a Pool) -> impl Iterator<Item = u64> + 'a {
         let mut from = Some(0);
@@ -238,42 +183,6 @@ impl Set {
             from = key.checked_add(1);
             Some(key)
         })
-    }
-}
-
-impl Pool {
-    /// Counts what the sets use and compares it with what exists.
-    pub(crate) fn consistent<'a>(&self, sets: impl Iterator<Item = &'a Set>) -> Result<(), &'static str> {
-        let (mut nodes, mut words) = (self.spare_nodes.len(), self.spare_words.len());
-        for set in sets.filter(|set| set.len != 0) {
-            let keys = self.count(set.level as usize, set.root, &mut nodes, &mut words);
-            if keys != Some(set.len) {
-                return Err("a set's nodes are filled and its keys counted");
-            }
-        }
-        if (nodes, words) != (self.nodes.len(), self.words.len()) {
-            return Err("no node of the sets is lost");
-        }
-        Ok(())
-    }
-
-    fn count(&self, level: usize, at: u32, nodes: &mut usize, words: &mut usize) -> Option<u64> {
-        let mut mask = self.mask(level, at);
-        if mask == 0 {
-            return None;
-        }
-        if level == 0 {
-            *words += 1;
-            return Some(u64::from(mask.count_ones()));
-        }
-        *nodes += 1;
-        let mut keys = 0;
-        while mask != 0 {
-            let child = self.nodes[at as usize].child[mask.trailing_zeros() as usize];
-            keys += self.count(level - 1, child, nodes, words)?;
-            mask &= mask - 1;
-        }
-        Some(keys)
     }
 }
 
@@ -310,7 +219,7 @@ mod tests {
                 assert_eq!(set.last_multiple(&pool, zeros), last);
                 if step % 50 == 0 {
                     assert!(set.keys(&pool).eq(model.iter().copied()));
-                    pool.consistent(core::iter::once(&set)).unwrap();
+                    pool.consistent(set.tree().into_iter()).unwrap();
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The blocks handed out, as one chain of records for each allocation.
 
-use crate::space::Piece;
+use crate::piece::Piece;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
@@ -30,7 +30,12 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn new(owner: u32) -> Self {
-        Chain { first: NONE, before: NONE, last: NONE, owner }
+        Chain {
+            first: NONE,
+            before: NONE,
+            last: NONE,
+            owner,
+        }
     }
 }
 
@@ -45,12 +50,20 @@ pub(crate) struct Records {
 
 impl Records {
     pub(crate) fn new() -> Self {
-        Records { list: Vec::new(), spare: NONE, live: 0 }
+        Records {
+            list: Vec::new(),
+            spare: NONE,
+            live: 0,
+        }
     }
 
     /// Appends a block to a chain.
     pub(crate) fn push(&mut self, chain: &mut Chain, piece: Piece) {
-        let record = Record { piece, next: NONE, owner: chain.owner };
+        let record = Record {
+            piece,
+            next: NONE,
+            owner: chain.owner,
+        };
         let mut at = self.spare;
         if at != NONE {
             self.spare = self.list[at as usize].next;
@@ -69,14 +82,10 @@ impl Records {
         self.live += 1;
     }
 
-    /// Takes the last block off a chain that has not been cut since its last push.
+    /// Takes the last block off a chain, once; the caller pushes another one in its place, which
+    /// ends the chain again.
     pub(crate) fn pop(&mut self, chain: &mut Chain) -> Option<Piece> {
         let (piece, _) = self.recycle(chain.last)?;
-        if chain.before == NONE {
-            chain.first = NONE;
-        } else {
-            self.list[chain.before as usize].next = NONE;
-        }
         (chain.before, chain.last) = (NONE, chain.before);
         Some(piece)
     }
@@ -105,7 +114,9 @@ impl Records {
 
     /// Every live record, in no meaningful order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> + '_ {
-        self.list.iter().filter(|record| record.piece.order != SPARE)
+        self.list
+            .iter()
+            .filter(|record| record.piece.order != SPARE)
     }
 
     /// The `limit` lowest blocks that end behind a chunk, ascending.
@@ -125,7 +136,10 @@ impl Records {
             }
         }
         let sorted = lowest.into_sorted_vec();
-        sorted.into_iter().map(|(offset, order, owner)| (Piece { offset, order }, owner)).collect()
+        sorted
+            .into_iter()
+            .map(|(offset, order, owner)| (Piece { offset, order }, owner))
+            .collect()
     }
 
     /// Whether every record is live or in the spare list.

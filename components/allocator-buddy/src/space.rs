@@ -5,36 +5,9 @@
 //! when the block twice as large would reach beyond the arena. The free blocks are therefore a
 //! function of which chunks are free, whatever happened before.
 
-use crate::offsets::{Pool, Set};
-
-/// Orders of a 64-bit arena.
-pub(crate) const ORDERS: usize = 64;
-
-/// A block.
-///
-/// Units: chunks. Invariants: `offset` is a multiple of the block's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub(crate) offset: u64,
-    pub(crate) order: u32,
-}
-
-impl Piece {
-    /// How many chunks.
-    #[inline]
-    pub(crate) fn chunks(self) -> u64 {
-        1 << self.order
-    }
-
-    /// The block that this one is half of, or `None` where it does not end in 64 bits.
-    fn parent(self) -> Option<(Piece, u64)> {
-        if self.order as usize + 1 >= ORDERS {
-            return None;
-        }
-        let parent = Piece { offset: self.offset & !self.chunks(), order: self.order + 1 };
-        Some((parent, parent.offset.checked_add(parent.chunks())?))
-    }
-}
+use crate::offsets::Set;
+use crate::piece::{ORDERS, Piece, pieces};
+use crate::pool::Pool;
 
 /// Which free blocks serve.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +44,13 @@ pub(crate) struct Space {
 impl Space {
     /// An arena of `size` chunks, all taken.
     pub(crate) fn taken(size: u64) -> Self {
-        Space { size, free: 0, orders: 0, sets: [Set::default(); ORDERS], pool: Pool::default() }
+        Space {
+            size,
+            free: 0,
+            orders: 0,
+            sets: [Set::default(); ORDERS],
+            pool: Pool::default(),
+        }
     }
 
     #[inline]
@@ -96,9 +75,13 @@ impl Space {
     /// Makes a taken block free and joins it with its buddy as often as that is free.
     pub(crate) fn release(&mut self, mut piece: Piece) {
         self.free += piece.chunks();
-        while let Some((parent, end)) = piece.parent() {
-            let buddy = Piece { offset: piece.offset ^ piece.chunks(), ..piece };
-            if end > self.size || !self.remove(buddy) {
+        while let Some(parent) = piece.parent() {
+            let buddy = Piece {
+                offset: piece.offset ^ piece.chunks(),
+                ..piece
+            };
+            // A root's buddy would reach beyond the arena and is therefore in no set.
+            if !self.remove(buddy) {
                 break;
             }
             piece = parent;
@@ -114,7 +97,10 @@ impl Space {
         let mut orders = self.orders & (u64::MAX << piece.order);
         while orders != 0 {
             let order = orders.trailing_zeros();
-            let holder = Piece { offset: piece.offset >> order << order, order };
+            let holder = Piece {
+                offset: piece.offset >> order << order,
+                order,
+            };
             if self.sets[order as usize].contains(&self.pool, piece.offset >> order) {
                 self.cut(holder, piece);
                 return true;
@@ -126,13 +112,16 @@ impl Space {
 
     /// Takes a block of an order by a rule.
     ///
-    /// Complexity: O(orders * log n); for [`Rule::Multiple`] and [`Rule::Window`] see
-    /// [`Set::last_multiple`] and [`Space::lowest_in`].
+    /// Complexity: O(orders * log n); for [`Rule::Window`] see [`Space::lowest_in`].
     pub(crate) fn take(&mut self, order: u32, rule: Rule) -> Option<Piece> {
         let (holder, offset) = match rule {
             Rule::Highest => self.highest(order, 0)?,
             Rule::Multiple(multiple) => self.highest(order, multiple)?,
-            Rule::Window { multiple, start, end } => self.lowest_in(order, multiple, start, end)?,
+            Rule::Window {
+                multiple,
+                start,
+                end,
+            } => self.lowest_in(order, multiple, start, end)?,
         };
         let piece = Piece { offset, order };
         self.cut(holder, piece);
@@ -144,7 +133,10 @@ impl Space {
         self.remove(holder);
         for order in piece.order..holder.order {
             let inside = piece.offset >> order << order;
-            self.insert(Piece { offset: inside ^ (1 << order), order });
+            self.insert(Piece {
+                offset: inside ^ (1 << order),
+                order,
+            });
         }
         self.free -= piece.chunks();
     }
@@ -155,7 +147,10 @@ impl Space {
             let order_here = orders.trailing_zeros();
             let set = &self.sets[order_here as usize];
             if let Some(key) = set.last_multiple(&self.pool, multiple.saturating_sub(order_here)) {
-                let holder = Piece { offset: key << order_here, order: order_here };
+                let holder = Piece {
+                    offset: key << order_here,
+                    order: order_here,
+                };
                 // The uppermost place in it that is aligned; the holder itself is.
                 let step = order.max(multiple).min(order_here);
                 return Some((holder, holder.offset + (holder.chunks() - (1 << step))));
@@ -184,7 +179,14 @@ impl Space {
     }
 
     /// The same among the free blocks of one order.
-    fn lowest_of(&self, here: u32, order: u32, multiple: u32, start: u64, end: u64) -> Option<(Piece, u64)> {
+    fn lowest_of(
+        &self,
+        here: u32,
+        order: u32,
+        multiple: u32,
+        start: u64,
+        end: u64,
+    ) -> Option<(Piece, u64)> {
         let set = &self.sets[here as usize];
         let step = order.max(multiple);
         let mut from = start;
@@ -193,11 +195,20 @@ impl Space {
             let place = next_multiple(from, step)?;
             let key = set.next(&self.pool, place >> here)?;
             let place = place.max(key << here);
-            if place.checked_add(1 << order).is_none_or(|behind| behind > end) {
+            if place
+                .checked_add(1 << order)
+                .is_none_or(|behind| behind > end)
+            {
                 return None;
             }
             if place.is_multiple_of(1 << step) {
-                return Some((Piece { offset: key << here, order: here }, place));
+                return Some((
+                    Piece {
+                        offset: key << here,
+                        order: here,
+                    },
+                    place,
+                ));
             }
             from = place;
         }
@@ -223,8 +234,14 @@ impl Space {
             let order = orders.trailing_zeros();
             orders &= orders - 1;
             let key = self.sets[order as usize].next(&self.pool, chunk >> order);
-            let piece = key.map(|key| Piece { offset: key << order, order });
-            best = piece.into_iter().chain(best).min_by_key(|piece| piece.offset);
+            let piece = key.map(|key| Piece {
+                offset: key << order,
+                order,
+            });
+            best = piece
+                .into_iter()
+                .chain(best)
+                .min_by_key(|piece| piece.offset);
         }
         best
     }
@@ -251,40 +268,42 @@ impl Space {
 
     /// Checks the sets from scratch.
     pub(crate) fn validate(&self) -> Result<(), &'static str> {
-        self.pool.consistent(self.sets.iter())?;
+        self.pool
+            .consistent(self.sets.iter().filter_map(Set::tree))?;
         let mut free = 0u64;
         for (set, order) in self.sets.iter().zip(0..) {
             if (self.orders >> order & 1 != 0) != (set.len != 0) {
                 return Err("the bitmap of orders equals the sets");
             }
             for key in set.keys(&self.pool) {
-                let piece = Piece { offset: key << order, order };
-                if piece.offset.checked_add(piece.chunks()).is_none_or(|end| end > self.size) {
+                let piece = Piece {
+                    offset: key << order,
+                    order,
+                };
+                if piece
+                    .offset
+                    .checked_add(piece.chunks())
+                    .is_none_or(|end| end > self.size)
+                {
                     return Err("free blocks lie in the arena");
                 }
-                let joins = piece.parent().is_some_and(|(_, end)| end <= self.size);
-                if joins && set.contains(&self.pool, key ^ 1) {
+                if set.contains(&self.pool, key ^ 1) {
                     return Err("no two buddies are free");
                 }
-                free = free.checked_add(piece.chunks()).ok_or("free blocks do not overlap")?;
+                free = free
+                    .checked_add(piece.chunks())
+                    .ok_or("free blocks do not overlap")?;
             }
         }
-        if free == self.free { Ok(()) } else { Err("free chunks are counted") }
+        if free == self.free {
+            Ok(())
+        } else {
+            Err("free chunks are counted")
+        }
     }
 }
 
 /// `value` rounded up to a multiple of `2^order`.
 fn next_multiple(value: u64, order: u32) -> Option<u64> {
     gpumm_contract::extent::round_up(value, 1 << order)
-}
-
-/// The fewest blocks that make up `start..end`, ascending; none when the range is empty.
-pub(crate) fn pieces(start: u64, end: u64) -> impl Iterator<Item = Piece> {
-    let mut at = start;
-    core::iter::from_fn(move || {
-        let room = end.checked_sub(at)?.checked_ilog2()?;
-        let piece = Piece { offset: at, order: room.min(at.trailing_zeros()) };
-        at += piece.chunks();
-        Some(piece)
-    })
 }

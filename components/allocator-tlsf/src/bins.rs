@@ -40,7 +40,11 @@ impl Bins {
     pub(crate) const COUNT: usize = ROWS * STEPS;
 
     pub(crate) fn new() -> Self {
-        Bins { rows: 0, filled: [0; ROWS], heads: Box::new([NONE; ROWS * STEPS]) }
+        Bins {
+            rows: 0,
+            filled: [0; ROWS],
+            heads: Box::new([NONE; ROWS * STEPS]),
+        }
     }
 
     /// The first node of a bin's list, or [`NONE`].
@@ -107,7 +111,10 @@ mod tests {
 
     #[test]
     fn bins_are_monotone_and_within_a_sixteenth() {
-        assert_eq!((bin_of(1), bin_of(15), bin_of(16), bin_of(31)), (1, 15, 16, 31));
+        assert_eq!(
+            (bin_of(1), bin_of(15), bin_of(16), bin_of(31)),
+            (1, 15, 16, 31)
+        );
         assert_eq!((bin_of(32), bin_of(33), bin_of(34)), (32, 32, 33));
         assert_eq!(bin_of(u64::MAX), Bins::COUNT - 1);
         let mut before = 0;

@@ -13,7 +13,10 @@ impl Tlsf {
             return Ok(());
         }
         let arena = &self.arena;
-        hold(arena.size == self.geometry.size >> self.shift(), "the arena has the geometry's size")?;
+        hold(
+            arena.size == self.geometry.size >> self.shift(),
+            "the arena has the geometry's size",
+        )?;
         let taken = check_order(arena)?;
         check_bins(arena)?;
         check_spare(arena, taken + arena.holes)?;
@@ -27,14 +30,27 @@ impl Tlsf {
             let mut at = first;
             while at != NONE {
                 nodes += 1;
-                hold(nodes <= taken, "the chains are as long as there are taken nodes")?;
-                let node = self.arena.nodes.get(at as usize).ok_or("a chain leads to a node")?;
-                hold(node.owner == number, "the nodes of a chain are the number's")?;
+                hold(
+                    nodes <= taken,
+                    "the chains are as long as there are taken nodes",
+                )?;
+                let node = self
+                    .arena
+                    .nodes
+                    .get(at as usize)
+                    .ok_or("a chain leads to a node")?;
+                hold(
+                    node.owner == number,
+                    "the nodes of a chain are the number's",
+                )?;
                 at = node.next;
             }
         }
         hold(nodes == taken, "every taken node is filed under its number")?;
-        hold(allocations == self.allocations, "the allocations are counted")
+        hold(
+            allocations == self.allocations,
+            "the allocations are counted",
+        )
     }
 }
 
@@ -47,8 +63,14 @@ fn check_order(arena: &Arena) -> Result<u64, &'static str> {
     let (mut end, mut below, mut at) = (0, NONE, arena.first);
     let (mut taken, mut used, mut holes, mut hole_below) = (0, 0u64, 0, false);
     while at != NONE {
-        let node = arena.nodes.get(at as usize).ok_or("a neighbour is a node")?;
-        hold(node.offset == end && node.units != 0, "the nodes follow each other without a gap")?;
+        let node = arena
+            .nodes
+            .get(at as usize)
+            .ok_or("a neighbour is a node")?;
+        hold(
+            node.offset == end && node.units != 0,
+            "the nodes follow each other without a gap",
+        )?;
         hold(node.below == below, "neighbours know each other")?;
         hold(node.owner != SPARE, "no spare node is in the arena")?;
         let hole = node.owner == HOLE;
@@ -59,11 +81,19 @@ fn check_order(arena: &Arena) -> Result<u64, &'static str> {
             taken += 1;
             used += node.units;
         }
-        end = end.checked_add(node.units).ok_or("the nodes end in the arena")?;
+        end = end
+            .checked_add(node.units)
+            .ok_or("the nodes end in the arena")?;
         (hole_below, below, at) = (hole, at, node.above);
     }
-    hold(end == arena.size && below == arena.last, "the nodes cover the arena")?;
-    hold(used == arena.used && holes == arena.holes, "used units and holes are counted")?;
+    hold(
+        end == arena.size && below == arena.last,
+        "the nodes cover the arena",
+    )?;
+    hold(
+        used == arena.used && holes == arena.holes,
+        "used units and holes are counted",
+    )?;
     Ok(taken)
 }
 
@@ -73,7 +103,10 @@ fn check_bins(arena: &Arena) -> Result<(), &'static str> {
     for bin in 0..Bins::COUNT {
         let (mut previous, mut at) = (NONE, arena.bins.head(bin));
         while at != NONE {
-            let node = arena.nodes.get(at as usize).ok_or("a list leads to a node")?;
+            let node = arena
+                .nodes
+                .get(at as usize)
+                .ok_or("a list leads to a node")?;
             hold(node.owner == HOLE, "only holes are in lists")?;
             hold(bin_of(node.units) == bin, "a hole is in its size's bin")?;
             hold(node.previous == previous, "list neighbours know each other")?;
@@ -88,11 +121,17 @@ fn check_bins(arena: &Arena) -> Result<(), &'static str> {
 fn check_spare(arena: &Arena, in_arena: u64) -> Result<(), &'static str> {
     let (mut spare, mut at) = (0, arena.spare);
     while at != NONE {
-        let node = arena.nodes.get(at as usize).ok_or("the spare list leads to a node")?;
+        let node = arena
+            .nodes
+            .get(at as usize)
+            .ok_or("the spare list leads to a node")?;
         spare += 1;
         let good = node.owner == SPARE && spare <= arena.nodes.len() as u64;
         hold(good, "the spare list holds spare nodes")?;
         at = node.next;
     }
-    hold(spare + in_arena == arena.nodes.len() as u64, "no node is lost")
+    hold(
+        spare + in_arena == arena.nodes.len() as u64,
+        "no node is lost",
+    )
 }

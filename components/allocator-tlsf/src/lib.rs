@@ -16,7 +16,9 @@ mod search;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use gpumm_contract::allocator::{Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics};
+use gpumm_contract::allocator::{
+    Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
+};
 use gpumm_contract::{AllocationId, Extent};
 use nodes::{Arena, HOLE, NONE, Node};
 use numbers::{LIMIT, Numbers};
@@ -43,7 +45,10 @@ pub struct Tlsf {
 impl Default for Tlsf {
     fn default() -> Self {
         Tlsf {
-            geometry: Geometry { size: 0, granule: 1 },
+            geometry: Geometry {
+                size: 0,
+                granule: 1,
+            },
             arena: Arena::new(0),
             numbers: Numbers::default(),
             allocations: 0,
@@ -68,7 +73,11 @@ impl Tlsf {
     }
 
     fn serving(&self) -> Result<(), Refusal> {
-        if self.geometry.size != 0 && self.adopted.is_none() { Ok(()) } else { Err(Refusal::Geometry) }
+        if self.geometry.size != 0 && self.adopted.is_none() {
+            Ok(())
+        } else {
+            Err(Refusal::Geometry)
+        }
     }
 
     fn unused(&self, number: AllocationId) -> Result<(), Refusal> {
@@ -92,14 +101,24 @@ impl Tlsf {
 
     /// The extent in granules.
     fn units(&self, extent: &Extent) -> Result<(u64, u64), Refusal> {
-        let end = extent.end().filter(|&end| end <= self.geometry.size).ok_or(Refusal::Extent)?;
+        let end = extent
+            .end()
+            .filter(|&end| end <= self.geometry.size)
+            .ok_or(Refusal::Extent)?;
         let granular = (extent.offset | end) & (self.geometry.granule - 1) == 0;
         let good = granular && extent.bytes != 0;
-        if good { Ok((extent.offset >> self.shift(), extent.bytes >> self.shift())) } else { Err(Refusal::Extent) }
+        if good {
+            Ok((extent.offset >> self.shift(), extent.bytes >> self.shift()))
+        } else {
+            Err(Refusal::Extent)
+        }
     }
 
     fn extent(&self, node: &Node) -> Extent {
-        Extent { offset: node.offset << self.shift(), bytes: node.units << self.shift() }
+        Extent {
+            offset: node.offset << self.shift(),
+            bytes: node.units << self.shift(),
+        }
     }
 }
 
@@ -130,12 +149,17 @@ impl Allocator for Tlsf {
         self.unused(wish.number).map_err(Failure::Refused)?;
         let (units, alignment) = (wish.bytes >> self.shift(), alignment >> self.shift());
         let Some(fit) = self.arena.find(units, alignment, self.window(wish.range)) else {
-            return Err(Failure::NoSpace { largest_hole: self.arena.largest() << self.shift() });
+            return Err(Failure::NoSpace {
+                largest_hole: self.arena.largest() << self.shift(),
+            });
         };
         let node = self.arena.take(fit.node, fit.start, units, wish.number.0);
         self.numbers.set(wish.number.0, node);
         self.allocations += 1;
-        extents.push(Extent { offset: fit.start << self.shift(), bytes: wish.bytes });
+        extents.push(Extent {
+            offset: fit.start << self.shift(),
+            bytes: wish.bytes,
+        });
         Ok(())
     }
 
@@ -232,12 +256,18 @@ impl Tlsf {
         let mut first = NONE;
         // Backwards, so that the chain is in the caller's order.
         for extent in extents.iter().rev() {
-            let free = self.units(extent).ok().filter(|&cut| self.untaken(adopted, cut));
+            let free = self
+                .units(extent)
+                .ok()
+                .filter(|&cut| self.untaken(adopted, cut));
             let Some((offset, units)) = free else {
                 self.disown(adopted, first);
                 return Err(Refusal::Extent);
             };
-            let node = Node { next: first, ..Node::new(offset, units, number.0) };
+            let node = Node {
+                next: first,
+                ..Node::new(offset, units, number.0)
+            };
             first = self.arena.store(node);
             adopted.insert(offset, first);
             self.arena.used += units;
@@ -258,7 +288,12 @@ impl Tlsf {
     fn disown(&mut self, adopted: &mut BTreeMap<u64, u32>, first: u32) {
         let mut at = first;
         while at != NONE {
-            let Node { offset, units, next, .. } = *self.arena.node(at);
+            let Node {
+                offset,
+                units,
+                next,
+                ..
+            } = *self.arena.node(at);
             adopted.remove(&offset);
             self.arena.used -= units;
             self.arena.recycle(at);

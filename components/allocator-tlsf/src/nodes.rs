@@ -32,7 +32,15 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(offset: u64, units: u64, owner: u32) -> Self {
-        Node { offset, units, below: NONE, above: NONE, previous: NONE, next: NONE, owner }
+        Node {
+            offset,
+            units,
+            below: NONE,
+            above: NONE,
+            previous: NONE,
+            next: NONE,
+            owner,
+        }
     }
 
     /// The first unit behind it; never overflows, since it lies in the arena.
@@ -126,7 +134,12 @@ impl Arena {
     /// Takes a hole out of its bin's list.
     #[inline]
     pub(crate) fn unfile(&mut self, at: u32) {
-        let Node { units, previous, next, .. } = *self.node(at);
+        let Node {
+            units,
+            previous,
+            next,
+            ..
+        } = *self.node(at);
         if next != NONE {
             self.node_mut(next).previous = previous;
         }
@@ -214,7 +227,12 @@ impl Arena {
     ///
     /// Complexity: O(1).
     pub(crate) fn release(&mut self, at: u32) {
-        let Node { units, below, above, .. } = *self.node(at);
+        let Node {
+            units,
+            below,
+            above,
+            ..
+        } = *self.node(at);
         self.used -= units;
         let mut hole = at;
         if below != NONE && self.node(below).owner == HOLE {

@@ -26,7 +26,12 @@ impl Arena {
     /// Units: granules. Bounds: `alignment` is a power of two; the window is not empty.
     /// Complexity: O(1) unless no higher bin is filled; then O(holes of the bins in question).
     /// With a window O(holes at least as large).
-    pub(crate) fn find(&self, units: u64, alignment: u64, window: Option<(u64, u64)>) -> Option<Fit> {
+    pub(crate) fn find(
+        &self,
+        units: u64,
+        alignment: u64,
+        window: Option<(u64, u64)>,
+    ) -> Option<Fit> {
         match window {
             Some((start, end)) => self.find_in(units, alignment, start, end),
             None if alignment == 1 => self.find_plain(units),
@@ -94,9 +99,17 @@ impl Arena {
                 let Some(place) = round_up(hole.offset.max(start), alignment) else {
                     continue;
                 };
-                let fits = hole.end().min(end).checked_sub(place).is_some_and(|room| room >= units);
+                let fits = hole
+                    .end()
+                    .min(end)
+                    .checked_sub(place)
+                    .is_some_and(|room| room >= units);
                 if fits && best.is_none_or(|best| place < best.start) {
-                    best = Some(Fit { node, start: place, units: hole.units });
+                    best = Some(Fit {
+                        node,
+                        start: place,
+                        units: hole.units,
+                    });
                 }
             }
             at = self.bins.at_least(bin + 1);
@@ -124,7 +137,11 @@ impl Arena {
             if let Some(start) = place(node)
                 && best.is_none_or(|best| (node.units, start) < (best.units, best.start))
             {
-                *best = Some(Fit { node: at, start, units: node.units });
+                *best = Some(Fit {
+                    node: at,
+                    start,
+                    units: node.units,
+                });
                 // Nothing is tighter.
                 if node.units == units {
                     break;
@@ -149,7 +166,11 @@ impl Arena {
     ///
     /// Complexity: O(holes of the highest filled bin).
     pub(crate) fn largest(&self) -> u64 {
-        let holes = self.bins.highest().into_iter().flat_map(|bin| self.list(bin));
+        let holes = self
+            .bins
+            .highest()
+            .into_iter()
+            .flat_map(|bin| self.list(bin));
         holes.map(|(_, node)| node.units).max().unwrap_or(0)
     }
 
@@ -164,11 +185,12 @@ impl Arena {
             let node = self.node(at);
             node.owner != SPARE && node.offset <= unit
         });
-        let mut at = below.max_by_key(|&at| self.node(at).offset).unwrap_or(self.first);
+        let mut at = below
+            .max_by_key(|&at| self.node(at).offset)
+            .unwrap_or(self.first);
         while at != NONE && self.node(at).end() <= unit {
             at = self.node(at).above;
         }
         at
     }
 }
-

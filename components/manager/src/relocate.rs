@@ -8,8 +8,8 @@ use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::table::{Hold, Holder, Tables};
 use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, PointSet};
 
-/// The most extents that one `place` carries.
-const MAX_EXTENTS: usize = (1 << 23) - 8;
+/// The most extents that one `place`, or one fact with its points, carries.
+const MAX_EXTENTS: usize = (1 << 23) - 4096;
 
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Makes extents the home of a buffer: `place`, then `table`.

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use gpumm_contract::table::TableError;
 use gpumm_contract::{Extent, Segment};
 
-/// The most segments a table holds: what one plan item can carry.
-const MAX_SEGMENTS: usize = (1 << 23) - 8;
+/// The most segments a table holds: what one plan item, or one fact with its holds, can carry.
+const MAX_SEGMENTS: usize = (1 << 23) - 4096;
 
 /// The segments of extents in order: touching neighbours are joined, and pieces longer than
 /// `max_segment` are cut.

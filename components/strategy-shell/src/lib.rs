@@ -41,6 +41,7 @@ pub trait Shell {
 #[macro_export]
 macro_rules! strategy_shell {
     ($strategy:ty) => {
+        #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
         struct StrategyShell;
 
         ::std::thread_local! {
@@ -55,6 +56,8 @@ macro_rules! strategy_shell {
             }
         }
 
+        // Elsewhere the names of the exports are no names for a linker.
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::export!(StrategyShell with_types_in $crate::bindings);
     };
 }

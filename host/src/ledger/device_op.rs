@@ -196,6 +196,7 @@ impl Check<'_> {
             self.hold(table, Holder::Access, at);
         }
         self.ran = true;
+        self.accepted.runs.push(at);
         self.accepted.ops.push(DeviceOp::Run { at, job, memory });
         Ok(())
     }

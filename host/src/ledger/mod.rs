@@ -179,6 +179,11 @@ impl Ledger {
             .map(|(&number, a)| (number, &a.extents[..]))
     }
 
+    /// Whether an allocation number is in use, be it by an allocation that is ending.
+    pub(crate) fn knows(&self, number: AllocationId) -> bool {
+        self.allocations.contains_key(&number)
+    }
+
     /// Whether a number belongs to a live allocation of a memory type.
     pub(crate) fn is_live(&self, memory: MemoryTypeId, number: AllocationId) -> bool {
         self.allocations.get(&number).is_some_and(|a| a.memory == memory && a.ends_after.is_none())

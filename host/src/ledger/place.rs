@@ -1,6 +1,6 @@
 //! Judging `place` and `unplace`: who gets which bytes.
 
-use super::request::Check;
+use super::request::{Check, Placed};
 use super::{AllocationFacts, Refusal, number};
 use gpumm_contract::extent::{round_up, total};
 use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet};
@@ -59,7 +59,7 @@ impl Check<'_> {
         self.ledger.allocations.insert(allocation, placed);
         self.ledger.used_allocations.set(number(allocation.0), ());
         self.move_in(buffer, allocation, memory)?;
-        self.accepted.placed.push((memory, tenant, extents.into()));
+        self.accepted.placed.push(Placed { allocation, memory, tenant, extents: extents.into() });
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl Check<'_> {
             facts.ends_after = Some(after);
         }
         self.ledger.ending.insert(allocation, ());
-        self.accepted.freed += 1;
+        self.unplaced.insert(allocation);
         Ok(())
     }
 

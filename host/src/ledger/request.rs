@@ -1,6 +1,6 @@
 //! Judging a whole plan: did every request get what its answer says?
 
-use super::{AllocationFacts, BufferFacts, Ledger, Refusal};
+use super::{BufferFacts, Ledger, Refusal};
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
 use gpumm_contract::plan::{self, Op, Status};
@@ -43,12 +43,29 @@ pub(crate) struct Accepted {
     /// Device operations in order.
     pub(crate) ops: Vec<DeviceOp>,
     pub(crate) counts: Counts,
+    /// The points of the jobs, in order.
+    pub(crate) runs: Vec<Point>,
     /// New places, with the tenant that will see them.
-    pub(crate) placed: Vec<(MemoryTypeId, TenantId, Arc<[Extent]>)>,
+    pub(crate) placed: Vec<Placed>,
     /// Allocations that are over.
     pub(crate) ended: Vec<(MemoryTypeId, TenantId, Arc<[Extent]>)>,
     pub(super) high_water: Vec<(MemoryTypeId, u64)>,
-    pub(super) freed: usize,
+}
+
+/// A new place of a buffer.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) allocation: AllocationId,
+    pub(crate) memory: MemoryTypeId,
+    pub(crate) tenant: TenantId,
+    pub(crate) extents: Arc<[Extent]>,
+}
+
+impl Accepted {
+    /// Whether the plan made an allocation a buffer's place.
+    pub(crate) fn was_placed(&self, number: AllocationId) -> bool {
+        self.placed.iter().any(|p| p.allocation == number)
+    }
 }
 
 /// A plan under judgement.
@@ -61,6 +78,12 @@ pub(super) struct Check<'a> {
     pub(super) request: u32,
     /// Whether that request's job has run.
     pub(super) ran: bool,
+    /// Whether that request's buffer has got its first place.
+    founded: bool,
+    /// Whether that request's buffer has lost its place.
+    ended: bool,
+    /// Allocations ended by this plan.
+    pub(super) unplaced: BTreeSet<AllocationId>,
     /// Places that their buffers have left in this request.
     pub(super) superseded: BTreeSet<AllocationId>,
     /// Tables that nobody holds any more.
@@ -86,6 +109,9 @@ impl Ledger {
             accepted: Accepted::default(),
             request: 0,
             ran: false,
+            founded: false,
+            ended: false,
+            unplaced: BTreeSet::new(),
             superseded: BTreeSet::new(),
             must_drop: BTreeSet::new(),
         };
@@ -122,14 +148,10 @@ impl Check<'_> {
         if let Some(&table) = self.must_drop.first() {
             return Err(Refusal::TableLeaked(table));
         }
-        match self.overlay.first_unplaced(|number, memory| {
-            let placed = self.ledger.allocations.get(&number);
-            placed.is_some_and(|a: &AllocationFacts| a.memory == memory)
-        }) {
+        let placed = |number| self.ledger.allocations.contains_key(&number);
+        let unplaced = |number| self.unplaced.contains(&number);
+        match self.overlay.disagreement(placed, unplaced) {
             Some(number) => Err(Refusal::StrategyDisagrees(number)),
-            None if self.overlay.frees() != self.accepted.freed => {
-                Err(Refusal::StrategyDisagrees(AllocationId(u32::MAX)))
-            }
             None => Ok(()),
         }
     }
@@ -196,6 +218,7 @@ impl Check<'_> {
             allocation,
         };
         self.ledger.buffers.insert(buffer, facts);
+        self.founded = true;
         Ok(())
     }
 
@@ -204,6 +227,7 @@ impl Check<'_> {
         match self.batch.requests.get(self.request as usize) {
             Some(Request::Release(released)) if *released == buffer => {
                 self.ledger.buffers.remove(&buffer);
+                self.ended = true;
                 Ok(())
             }
             _ => Err(Refusal::StillPlaced(allocation)),
@@ -212,7 +236,7 @@ impl Check<'_> {
 
     /// What a request changes by being asked.
     fn begin_request(&mut self) {
-        self.ran = false;
+        (self.ran, self.founded, self.ended) = (false, false, false);
         if let Some(&Request::Retire(point)) = self.batch.requests.get(self.request as usize) {
             self.retire(point);
         }
@@ -237,21 +261,13 @@ impl Check<'_> {
         }
         let good = status == Status::Good;
         let done = match request {
-            // Only a create of this batch can have founded the buffer with this size and stamp.
-            Request::Create(c) => {
-                let found = self.ledger.buffers.get(&c.buffer);
-                found.is_some_and(|b| b.stamp == c.stamp && b.bytes == c.bytes) || !good && found.is_some()
-                    && status != Status::BufferExists
-            }
+            Request::Create(_) => self.founded,
             Request::Access(_) => self.ran,
-            Request::Release(buffer) => !self.ledger.buffers.contains_key(buffer) && good,
+            Request::Release(_) => self.ended,
             Request::Retire(_) => true,
         };
-        let consistent = match request {
-            Request::Release(buffer) if !good => !self.ledger.buffers.contains_key(buffer),
-            _ => done == good,
-        };
-        if !consistent {
+        let lost = matches!(request, Request::Release(b) if !good && self.ledger.buffers.contains_key(b));
+        if done != good || lost {
             return Err(Refusal::FalseAnswer { request: expected, status });
         }
         self.accepted.answers.push(status);

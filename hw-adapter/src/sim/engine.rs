@@ -42,6 +42,8 @@ struct State {
     held: bool,
     steps: u64,
     stopped: bool,
+    /// The engine's thread waits for `work`.
+    asleep: bool,
     /// Threads in `wait_finished`.
     observers: u32,
 }
@@ -56,7 +58,7 @@ pub(crate) struct Engine {
     /// Observers sleep here.
     progress: Condvar,
     /// Ends the thread's wait for a point.
-    interrupt: Interrupt,
+    pub(super) interrupt: Interrupt,
     pub(crate) counters: Counters,
 }
 
@@ -140,8 +142,12 @@ impl Engine {
         };
         state.submitted += 1;
         state.queue.push_back(entry);
+        // A thread that sleeps before a queue with entries is held, and woken by who releases.
+        let wake = state.asleep && state.queue.len() == 1;
         drop(state);
-        self.work.notify_one();
+        if wake {
+            self.work.notify_one();
+        }
         Ok(())
     }
 
@@ -176,7 +182,9 @@ impl Engine {
                 state.steps = state.steps.saturating_sub(1);
                 return Next::Run(entry);
             }
+            state.asleep = true;
             (state, _) = sleep(&self.work, state, None);
+            state.asleep = false;
         }
     }
 

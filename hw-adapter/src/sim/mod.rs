@@ -302,3 +302,6 @@ impl Shared {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,11 +19,18 @@ pub struct Model {
 
 impl Model {
     pub fn new(units: u64, granule: u64) -> Self {
-        Model { granule, owners: vec![None; units as usize], live: Vec::new() }
+        Model {
+            granule,
+            owners: vec![None; units as usize],
+            live: Vec::new(),
+        }
     }
 
     pub fn geometry(&self) -> Geometry {
-        Geometry { size: self.owners.len() as u64 * self.granule, granule: self.granule }
+        Geometry {
+            size: self.owners.len() as u64 * self.granule,
+            granule: self.granule,
+        }
     }
 
     pub fn is_live(&self, number: u32) -> bool {
@@ -61,15 +68,18 @@ impl Model {
         (start.div_ceil(self.granule), end / self.granule)
     }
 
-    /// Whether one extent can serve a wish.
-    pub fn fits_in_one(&self, wish: &Allocate) -> bool {
+    /// The lowest offset where one extent can serve a wish.
+    pub fn lowest(&self, wish: &Allocate) -> Option<u64> {
         let units = (wish.bytes / self.granule) as usize;
         let step = (wish.alignment.max(self.granule) / self.granule) as usize;
         let (start, end) = self.window(wish);
-        let windows = (start as usize..end as usize).filter(|at| at.is_multiple_of(step));
-        windows
-            .filter(|at| at + units <= end as usize)
-            .any(|at| self.owners[at..at + units].iter().all(Option::is_none))
+        let fits = |at: &usize| {
+            at.is_multiple_of(step)
+                && at + units <= end as usize
+                && self.owners[*at..at + units].iter().all(Option::is_none)
+        };
+        let at = (start as usize..end as usize).find(fits)?;
+        Some(at as u64 * self.granule)
     }
 
     /// Enters an answer, which must obey the wish.
@@ -79,16 +89,27 @@ impl Model {
         let total: u64 = extents.iter().map(|extent| extent.bytes).sum();
         assert_eq!(total, wish.bytes, "{wish:?} {extents:?}");
         for extent in extents {
-            assert!(extent.bytes > 0 && extent.offset.is_multiple_of(alignment), "{wish:?} {extents:?}");
-            assert!(extent.offset >= start * self.granule, "{wish:?} {extents:?}");
-            assert!(extent.end().unwrap() <= end * self.granule, "{wish:?} {extents:?}");
+            assert!(
+                extent.bytes > 0 && extent.offset.is_multiple_of(alignment),
+                "{wish:?} {extents:?}"
+            );
+            assert!(
+                extent.offset >= start * self.granule,
+                "{wish:?} {extents:?}"
+            );
+            assert!(
+                extent.end().unwrap() <= end * self.granule,
+                "{wish:?} {extents:?}"
+            );
             self.paint(extent, Some(wish.number.0));
         }
         self.live.push((wish.number.0, extents.to_vec()));
     }
 
     pub fn paint(&mut self, extent: &Extent, owner: Option<u32>) {
-        assert!(extent.offset.is_multiple_of(self.granule) && extent.bytes.is_multiple_of(self.granule));
+        assert!(
+            extent.offset.is_multiple_of(self.granule) && extent.bytes.is_multiple_of(self.granule)
+        );
         let from = (extent.offset / self.granule) as usize;
         for at in from..from + (extent.bytes / self.granule) as usize {
             assert_ne!(self.owners[at].is_some(), owner.is_some(), "granule {at}");
@@ -97,7 +118,9 @@ impl Model {
     }
 
     pub fn free(&mut self, number: u32) -> bool {
-        let Some(at) = self.live.iter().position(|(live, _)| *live == number) else { return false };
+        let Some(at) = self.live.iter().position(|(live, _)| *live == number) else {
+            return false;
+        };
         let (_, extents) = self.live.swap_remove(at);
         extents.iter().for_each(|extent| self.paint(extent, None));
         true
@@ -127,7 +150,12 @@ impl Model {
     /// Compares what the strategy shows of itself, in pages of `page` blocks.
     pub fn compare<S: Checked>(&self, strategy: &S, page: usize) {
         strategy.check();
-        let Statistics { used_bytes, free_bytes, allocations, .. } = strategy.statistics();
+        let Statistics {
+            used_bytes,
+            free_bytes,
+            allocations,
+            ..
+        } = strategy.statistics();
         let free = self.free_units();
         assert_eq!(free_bytes, free * self.granule);
         assert_eq!(used_bytes, (self.owners.len() as u64 - free) * self.granule);
@@ -151,15 +179,25 @@ impl Model {
         }
         assert_eq!(seen, self.owners);
         let statistics = strategy.statistics();
-        assert_eq!((statistics.holes, statistics.largest_hole), (holes, largest));
+        assert_eq!(
+            (statistics.holes, statistics.largest_hole),
+            (holes, largest)
+        );
     }
 }
 
 /// A random wish, now and then a wrong one.
 pub fn wish(rng: &mut fastrand::Rng, model: &Model, numbers: u32) -> Allocate {
     let (units, granule) = (model.owners.len() as u64, model.granule);
-    let most = if rng.u32(..4) == 0 { units + 2 } else { units / 4 + 2 };
-    let mut wish = Allocate::plain(AllocationId(rng.u32(..numbers)), rng.u64(1..=most) * granule);
+    let most = if rng.u32(..4) == 0 {
+        units + 2
+    } else {
+        units / 4 + 2
+    };
+    let mut wish = Allocate::plain(
+        AllocationId(rng.u32(..numbers)),
+        rng.u64(1..=most) * granule,
+    );
     if rng.u32(..3) == 0 {
         wish.alignment = granule.checked_shl(rng.u32(..7)).unwrap_or(granule);
     }
@@ -185,7 +223,10 @@ pub fn wish(rng: &mut fastrand::Rng, model: &Model, numbers: u32) -> Allocate {
 /// Allocates and returns the extents.
 pub fn allocate(strategy: &mut impl Allocator, wish: &Allocate) -> Result<Vec<Extent>, Failure> {
     // What was in the list before must stay.
-    let before = Extent { offset: 1, bytes: 2 };
+    let before = Extent {
+        offset: 1,
+        bytes: 2,
+    };
     let mut extents = vec![before];
     let result = strategy.allocate(wish, &mut extents);
     assert_eq!(extents.remove(0), before);
@@ -201,7 +242,10 @@ pub fn foreign(rng: &mut fastrand::Rng, units: u64, granule: u64) -> Model {
     while at < units {
         let length = rng.u64(1..=units / 8 + 1).min(units - at);
         if rng.u32(..3) != 0 {
-            pieces.push(Extent { offset: at * granule, bytes: length * granule });
+            pieces.push(Extent {
+                offset: at * granule,
+                bytes: length * granule,
+            });
         }
         at += length;
     }
@@ -209,7 +253,9 @@ pub fn foreign(rng: &mut fastrand::Rng, units: u64, granule: u64) -> Model {
     let mut number = 0;
     while !pieces.is_empty() {
         let extents = pieces.split_off(pieces.len() - rng.usize(1..=3).min(pieces.len()));
-        extents.iter().for_each(|extent| model.paint(extent, Some(number)));
+        extents
+            .iter()
+            .for_each(|extent| model.paint(extent, Some(number)));
         model.live.push((number, extents));
         number += 7;
     }

@@ -1,0 +1,115 @@
+//! Builds the components: nested `cargo build` of the shells for wasm32-unknown-unknown
+//! (`guest.rs`), encoding and composition (`compose.rs`), bytes and a table into `OUT_DIR`.
+
+mod compose;
+mod guest;
+
+use anyhow::{Context, Result};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+fn main() -> ExitCode {
+    if let Err(why) = guest::check_target() {
+        // One line instead of the dump that a failing build script gets.
+        println!("cargo::error={why}");
+        return ExitCode::SUCCESS;
+    }
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<()> {
+    let place = Place::from_env()?;
+    let shells = guest::find(&place.workspace)?;
+    let mut table = bundle(&place, &shells, guest::Variant::Plain)?;
+    if env::var_os("CARGO_FEATURE_TRAP").is_some() {
+        table += &bundle(&place, &shells, guest::Variant::Trap)?;
+    }
+    write(&place.out.join("strategies.rs"), table.as_bytes())?;
+    watch(&place.workspace)
+}
+
+/// Where things are.
+struct Place {
+    /// The workspace's root.
+    workspace: PathBuf,
+    /// `OUT_DIR`.
+    out: PathBuf,
+    /// The target directory of the nested builds, shared by all profiles of the outer one.
+    nested: PathBuf,
+}
+
+impl Place {
+    fn from_env() -> Result<Self> {
+        let dir = |name| {
+            env::var_os(name)
+                .map(PathBuf::from)
+                .with_context(|| format!("{name} is not set"))
+        };
+        let out = dir("OUT_DIR")?;
+        let workspace = dir("CARGO_MANIFEST_DIR")?
+            .ancestors()
+            .nth(2)
+            .context("components/bundle is in the workspace")?
+            .to_owned();
+        // Cargo marks the root of a target directory with this file.
+        let target = out
+            .ancestors()
+            .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+            .unwrap_or(&out);
+        Ok(Place {
+            workspace,
+            nested: target.join("components"),
+            out,
+        })
+    }
+}
+
+/// Builds one variant of all components, and returns the source text of its strategy table.
+fn bundle(place: &Place, shells: &[guest::Shell], variant: guest::Variant) -> Result<String> {
+    let modules = guest::build(&place.workspace, &place.nested, shells, variant)?;
+    let bundle = compose::bundle(modules)?;
+    let folder = variant.folder();
+    fs::create_dir_all(place.out.join(folder))?;
+    write(
+        &place.out.join(folder).join("mechanism.wasm"),
+        &bundle.mechanism,
+    )?;
+    let mut table = format!("const {}: Table = &[\n", variant.table());
+    for (name, bytes) in bundle.strategies {
+        let file = Path::new(folder).join(format!("strategy-{name}.wasm"));
+        write(&place.out.join(&file), &bytes)?;
+        writeln!(table, "    ({name:?}, include_bytes!({file:?})),")?;
+    }
+    table += "];\n";
+    Ok(table)
+}
+
+/// Names what the components are made of; anything else may change without a new build.
+///
+/// A new component folder is noticed by the lock file, where its packages appear.
+fn watch(workspace: &Path) -> Result<()> {
+    let mut made_of = ["Cargo.toml", "Cargo.lock", "wit", "components/bundle/build"]
+        .map(|path| workspace.join(path))
+        .to_vec();
+    for folder in guest::folders(workspace)? {
+        if !folder.ends_with("bundle") {
+            made_of.extend(["Cargo.toml", "src", "shell"].map(|part| folder.join(part)));
+        }
+    }
+    for path in made_of.iter().filter(|path| path.exists()) {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,103 @@
+//! What can go wrong, for callers of this crate.
+
+use crate::ledger::Refusal;
+use gpumm_contract::plan::Status;
+use gpumm_hw::DeviceError;
+use std::sync::Arc;
+
+/// Why a component failed. The Store it lived in is gone; the host rebuilds it from facts.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ComponentFault {
+    /// It trapped: a panic, or what the sandbox forbids.
+    #[error("it trapped: {0}")]
+    Trap(String),
+    /// It used up its fuel.
+    #[error("it ran longer than its fuel of {0} allows")]
+    Fuel(u64),
+    /// It ran past its deadline.
+    #[error("it ran past its deadline")]
+    Deadline,
+    /// A strategy's answer cannot be true.
+    #[error("its answer cannot be true: {0}")]
+    Lie(String),
+    /// A mechanism asked its strategies for what makes no sense.
+    #[error("it asked for what makes no sense: {0}")]
+    Nonsense(String),
+    /// A mechanism's plan was refused by the ledger.
+    #[error("its plan was refused: {0}")]
+    Refused(#[from] Refusal),
+    /// It does not take the facts it is restored from.
+    #[error("it does not take the facts: {0}")]
+    Restore(String),
+    /// The bytes are no component of the expected world.
+    #[error("it is not a component that fits: {0}")]
+    NotAComponent(String),
+    /// A strategy failed again and again, and so did the built-in one.
+    #[error("strategy '{name}' failed and could not be replaced: {last}")]
+    StrategyLost {
+        /// The strategy.
+        name: String,
+        /// The last fault.
+        last: String,
+    },
+}
+
+/// An error of the Runtime.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request could not be served; the state is as the status says.
+    #[error("{0}")]
+    Refused(Status),
+    /// The mechanism failed on this request, and failed again after a restart.
+    #[error("the mechanism failed on this request: {0}")]
+    Request(ComponentFault),
+    /// The device's planner has ended because a component could not be replaced.
+    #[error("the device has stopped: {0}")]
+    Stopped(Arc<Error>),
+    /// A component could not be made to run.
+    #[error("component '{name}' failed: {fault}")]
+    Component {
+        /// Which one.
+        name: String,
+        /// Why.
+        #[source]
+        fault: ComponentFault,
+    },
+    /// The device refused an operation or could not be made.
+    #[error("the device failed: {0}")]
+    Device(#[from] DeviceError),
+    /// No strategy of that name is built in.
+    #[error("there is no strategy '{name}'; built in are: {known}")]
+    UnknownStrategy {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A size, offset or name of the caller is out of bounds.
+    #[error("{0}")]
+    Argument(String),
+    /// The request log could not be written or read.
+    #[error("request log: {0}")]
+    Log(String),
+    /// The operating system refused something.
+    #[error("{0}")]
+    System(String),
+}
+
+impl Error {
+    /// Whether the arena or the host ran out of room.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Error::Refused(Status::NoSpace { .. } | Status::TooLarge { .. }))
+    }
+
+    /// Whether a component failed and could not be replaced.
+    pub fn is_component_failure(&self) -> bool {
+        match self {
+            Error::Request(_) | Error::Component { .. } => true,
+            Error::Stopped(inner) => inner.is_component_failure(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The seam between the planner and what it drives: a mechanism and strategies.
+//!
+//! The Runtime uses the built components (`wasm` module). Tests and benches put the native
+//! libraries in their place through the same seam, which is what makes a differential test of
+//! whole runs possible. Whatever implements these traits is judged by the same ledger.
+
+use crate::error::ComponentFault;
+use crate::planner::Desk;
+use gpumm_contract::{AllocationId, Extent, Geometry};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A mechanism: plans batches of one device.
+pub trait Mechanism: Send {
+    /// Forgets everything and takes packed fact lists.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn restore(&mut self, facts: &[Vec<u64>]) -> Result<(), ComponentFault>;
+
+    /// Plans a packed batch; strategy imports go to the desk, which always comes back.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn execute(&mut self, requests: &[u64], desk: Box<Desk>) -> (Box<Desk>, Result<Vec<u64>, ComponentFault>);
+}
+
+/// A strategy: decides which bytes of one arena an allocation gets.
+pub trait Strategy: Send {
+    /// Forgets everything and takes a geometry and live allocations.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn restore(
+        &mut self,
+        geometry: Geometry,
+        live: &[(AllocationId, Vec<Extent>)],
+    ) -> Result<(), ComponentFault>;
+
+    /// Executes packed commands.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault>;
+}
+
+/// Makes mechanisms: one per start and restart.
+pub trait MechanismSource: Send + Sync + Debug {
+    /// A name for messages.
+    fn name(&self) -> &str;
+
+    /// A fresh instance that knows nothing.
+    ///
+    /// Errors: the component cannot be made to run.
+    fn build(&self) -> Result<Box<dyn Mechanism>, ComponentFault>;
+}
+
+/// Makes strategies: one per slot, start and restart.
+pub trait StrategySource: Send + Sync + Debug {
+    /// The strategy's name.
+    fn name(&self) -> &str;
+
+    /// A fresh instance that knows nothing.
+    ///
+    /// Errors: the component cannot be made to run.
+    fn build(&self) -> Result<Box<dyn Strategy>, ComponentFault>;
+}
+
+/// The parts a device is planned with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The mechanism.
+    pub mechanism: Arc<dyn MechanismSource>,
+    /// The strategy of every memory type that has a slot.
+    pub strategy: Arc<dyn StrategySource>,
+    /// What replaces a strategy that fails again right after its own restart.
+    pub fallback: Arc<dyn StrategySource>,
+}

@@ -1,0 +1,277 @@
+//! Planning one batch, and repairing what fails on the way.
+//!
+//! ```text
+//! plan -> judged good -> performed
+//!      -> trap, or plan refused -> strategies and mechanism rebuilt from the ledger
+//!                               -> the batch again, one request at a time
+//! ```
+
+use super::admit::Newborn;
+use super::{Planner, Reply, Verb};
+use crate::error::{ComponentFault, Error};
+use crate::ledger::Accepted;
+use gpumm_contract::Point;
+use gpumm_contract::plan::Status;
+use gpumm_contract::request::{Batch, Request};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// How one request ended.
+type Ended = Result<Status, ComponentFault>;
+
+/// How often a single request is tried before it fails for good.
+const TRIES: usize = 2;
+/// How often a mechanism is started before the device stops.
+const STARTS: usize = 3;
+
+impl Planner {
+    /// Serves verbs in order as one batch.
+    pub(crate) fn serve(&mut self, verbs: Vec<Verb>) -> Vec<Result<Reply, Error>> {
+        let count = verbs.len();
+        match self.try_serve(verbs) {
+            Ok(replies) => replies,
+            Err(error) => {
+                let error = Arc::new(error);
+                tracing::error!(%error, "the device stops");
+                self.stopped = Some(error.clone());
+                (0..count).map(|_| Err(Error::Stopped(error.clone()))).collect()
+            }
+        }
+    }
+
+    /// Errors: the device must stop.
+    fn try_serve(&mut self, verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
+        if let Some(why) = &self.stopped {
+            return Ok(verbs.iter().map(|_| Err(Error::Stopped(why.clone()))).collect());
+        }
+        let last = self.last_points()?;
+        let mut requests = self.delivered.due(&last)?;
+        let retires = requests.len();
+        let mut newborn = Newborn::new();
+        let admitted: Vec<Result<(), Error>> = verbs
+            .into_iter()
+            .map(|verb| self.admit(verb, &mut newborn).map(|request| requests.push(request)))
+            .collect();
+        if requests.is_empty() {
+            return Ok(admitted.into_iter().map(|a| a.map(|()| Reply::Done)).collect());
+        }
+        let mut ended = self.run(&requests)?.into_iter().skip(retires).zip(&requests[retires..]);
+        let mut replies = Vec::with_capacity(admitted.len());
+        for admitted in admitted {
+            replies.push(match admitted {
+                Err(error) => Err(error),
+                Ok(()) => match ended.next() {
+                    Some(((ended, point), request)) => reply(ended, point, request),
+                    None => Err(Error::System("a request was not answered".into())),
+                },
+            });
+        }
+        Ok(replies)
+    }
+
+    /// Plans requests as they are: of verbs, or of a request log.
+    ///
+    /// Errors: the device must stop.
+    pub(crate) fn run(&mut self, requests: &[Request]) -> Result<Vec<(Ended, Option<Point>)>, Error> {
+        if let Some(log) = &mut self.log {
+            log.requests(requests, |id| self.jobs.get(&id).map(|w| w.job.to_words()))?;
+        }
+        self.crossings += 1;
+        let mut digest = Sha256::new();
+        let mut ended = Vec::with_capacity(requests.len());
+        if let Err(fault) = self.attempt(requests, &mut ended, &mut digest)? {
+            self.recover(&fault)?;
+            for request in requests {
+                self.single(request, &mut ended, &mut digest)?;
+            }
+        }
+        self.last_digest = crate::log::words_of(digest.finalize().into());
+        if let Some(log) = &mut self.log {
+            log.digest(self.last_digest)?;
+        }
+        let last = self.last_points()?;
+        self.delivered.ended(last);
+        // A job whose access failed never runs.
+        for request in requests {
+            if let Request::Access(access) = request {
+                self.jobs.remove(&access.job);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// One request alone, so that a bad one fails alone.
+    fn single(
+        &mut self,
+        request: &Request,
+        ended: &mut Vec<(Ended, Option<Point>)>,
+        digest: &mut Sha256,
+    ) -> Result<(), Error> {
+        let mut last = ComponentFault::Nonsense("not tried".into());
+        for _ in 0..TRIES {
+            match self.attempt(std::slice::from_ref(request), ended, digest)? {
+                Ok(()) => return Ok(()),
+                Err(fault) => {
+                    self.recover(&fault)?;
+                    last = fault;
+                }
+            }
+        }
+        if let Request::Retire(_) = request {
+            // Without it nothing would ever be given back.
+            let name = self.parts.mechanism.name().into();
+            return Err(Error::Component { name, fault: last });
+        }
+        ended.push((Err(last), None));
+        Ok(())
+    }
+
+    /// Plans, judges and performs; a fault of the mechanism leaves everything as it was.
+    ///
+    /// Errors: the device refuses an accepted operation.
+    fn attempt(
+        &mut self,
+        requests: &[Request],
+        ended: &mut Vec<(Ended, Option<Point>)>,
+        digest: &mut Sha256,
+    ) -> Result<Result<(), ComponentFault>, Error> {
+        let grants = self.desk()?.ledger.grants();
+        let batch = Batch { grants, requests: requests.to_vec() };
+        let Some(words) = batch.encode() else {
+            return Ok(Err(ComponentFault::Nonsense("the batch is too large to encode".into())));
+        };
+        let Some(desk) = self.desk.take() else {
+            return Err(Error::System("the facts are not at rest".into()));
+        };
+        let (mut desk, planned) = self.mechanism.execute(&words, desk);
+        let judged = planned.and_then(|plan| {
+            let accepted = desk.ledger.check(&batch, &desk.broker.overlay, &plan)?;
+            Ok((accepted, plan))
+        });
+        let judged = judged.map(|(accepted, plan)| {
+            desk.broker.commit(|number| accepted.was_placed(number));
+            for word in &plan {
+                digest.update(word.to_le_bytes());
+                self.digest.update(word.to_le_bytes());
+            }
+            accepted
+        });
+        self.desk = Some(desk);
+        match judged {
+            Ok(accepted) => self.perform(accepted, requests, ended).map(Ok),
+            Err(fault) => Ok(Err(fault)),
+        }
+    }
+
+    fn perform(
+        &mut self,
+        accepted: Accepted,
+        requests: &[Request],
+        ended: &mut Vec<(Ended, Option<Point>)>,
+    ) -> Result<(), Error> {
+        for (memory, tenant, extents) in accepted.ended {
+            if memory == self.system {
+                self.pool.leave(&extents, tenant);
+                self.pool.free(&extents);
+            }
+        }
+        for placed in &accepted.placed {
+            if placed.memory == self.system {
+                self.pool.prepare(&placed.extents, placed.tenant)?;
+            }
+        }
+        let mut runs = accepted.runs.into_iter();
+        for (status, request) in accepted.answers.into_iter().zip(requests) {
+            let ran = matches!(request, Request::Access(_)) && status == Status::Good;
+            ended.push((Ok(status), ran.then(|| runs.next()).flatten()));
+        }
+        self.counts.add(accepted.counts);
+        self.executor.execute(accepted.ops, &mut self.jobs)?;
+        Ok(())
+    }
+
+    /// Rebuilds strategies (if this call touched them) and the mechanism from the ledger.
+    ///
+    /// Errors: a component cannot be replaced; the device must stop.
+    fn recover(&mut self, fault: &ComponentFault) -> Result<(), Error> {
+        tracing::warn!(%fault, "the mechanism is restarted");
+        if let ComponentFault::StrategyLost { name, .. } = fault {
+            return Err(Error::Component { name: name.clone(), fault: fault.clone() });
+        }
+        let strategy = self.parts.strategy.clone();
+        let desk = self.desk()?;
+        let rolled = desk.broker.rollback(&desk.ledger);
+        rolled.map_err(|fault| Error::Component { name: strategy.name().into(), fault })?;
+        self.restart_mechanism()
+    }
+
+    /// Throws the mechanism away and rebuilds it from the facts.
+    ///
+    /// Errors: it does not start.
+    pub(crate) fn restart_mechanism(&mut self) -> Result<(), Error> {
+        let facts = self.desk()?.ledger.fact_lists();
+        let source = self.parts.mechanism.clone();
+        let mut last = ComponentFault::Nonsense("not started".into());
+        for _ in 0..STARTS {
+            self.mechanism_restarts += 1;
+            let fresh = source.build().and_then(|mut m| m.restore(&facts).map(|()| m));
+            match fresh {
+                Ok(mechanism) => {
+                    self.mechanism = mechanism;
+                    return Ok(());
+                }
+                Err(fault) => last = fault,
+            }
+        }
+        Err(Error::Component { name: source.name().into(), fault: last })
+    }
+
+    /// Throws the strategies away and rebuilds them from the ledger.
+    ///
+    /// Errors: one does not start.
+    pub(crate) fn restart_strategies(&mut self) -> Result<(), Error> {
+        let name = self.parts.strategy.name().to_owned();
+        let desk = self.desk()?;
+        desk.broker.rebuild(&desk.ledger).map_err(|fault| Error::Component { name, fault })
+    }
+
+    /// Waits for everything submitted and delivers it.
+    ///
+    /// Errors: the device must stop.
+    pub(crate) fn drain(&mut self) -> Result<(), Error> {
+        if let Some(why) = &self.stopped {
+            return Err(Error::Stopped(why.clone()));
+        }
+        let last = self.last_points()?;
+        let requests = self.delivered.drain(&last)?;
+        if !requests.is_empty() {
+            self.run(&requests)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the points that a logged batch retires are reached.
+    pub(crate) fn await_retires(&mut self, requests: &[Request]) -> Result<(), Error> {
+        for request in requests {
+            if let Request::Retire(point) = request {
+                self.delivered.deliver(*point)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest point of every timeline of the device.
+    fn last_points(&mut self) -> Result<Vec<Point>, Error> {
+        let next = self.desk()?.ledger.next_points();
+        Ok(next.into_iter().map(|p| Point { value: p.value - 1, ..p }).collect())
+    }
+}
+
+fn reply(ended: Ended, point: Option<Point>, request: &Request) -> Result<Reply, Error> {
+    match (ended, point, request) {
+        (Ok(Status::Good), Some(point), Request::Access(_)) => Ok(Reply::Runs(point)),
+        (Ok(Status::Good), _, _) => Ok(Reply::Done),
+        (Ok(status), ..) => Err(Error::Refused(status)),
+        (Err(fault), ..) => Err(Error::Request(fault)),
+    }
+}

@@ -1,0 +1,204 @@
+//! One planner per device: it owns the mechanism's Store, the broker, the ledger and the slots.
+//!
+//! A batch goes: verbs become requests (`admit.rs`), reached points are delivered (`pacing.rs`),
+//! the mechanism plans, the ledger judges, the executor performs (`batch.rs`). `thread.rs` groups
+//! waiting requests into batches.
+
+mod admit;
+mod batch;
+mod pacing;
+mod thread;
+
+pub use pacing::Pacing;
+pub(crate) use thread::{Message, start};
+
+use crate::broker::Broker;
+use crate::error::{ComponentFault, Error};
+use crate::executor::{Executor, WaitingJob};
+use crate::ledger::{Counts, Ledger};
+use crate::log::LogWriter;
+use crate::parts::{Mechanism, Parts};
+use crate::slot::StrategyFault;
+use crate::system::SystemPool;
+use gpumm_contract::request::Placement;
+use gpumm_contract::{BufferId, JobId, MemoryTypeId, Point, TenantId, TimelineId};
+use gpumm_hw as hw;
+use pacing::Delivered;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::job::Job;
+
+/// The facts and the slots: what travels into a mechanism's call and back.
+pub struct Desk {
+    pub(crate) ledger: Ledger,
+    pub(crate) broker: Broker,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// Answers a mechanism's import `slots.allocate`.
+    ///
+    /// Errors: the call must end; the mechanism is rebuilt from the facts.
+    pub fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
+        self.broker.allocate(&self.ledger, memory, commands)
+    }
+}
+
+/// What a client asks of a device; the planner makes requests of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Verb {
+    Create { buffer: BufferId, tenant: TenantId, bytes: u64, placement: Placement, priority: u8 },
+    Access { tenant: TenantId, buffers: Vec<BufferId>, job: Job, anywhere: bool, outcome: Arc<hw::Outcome> },
+    Release { tenant: TenantId, buffer: BufferId },
+}
+
+/// How a verb ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Done,
+    Runs(Point),
+}
+
+/// What a device has done so far.
+///
+/// All of it but nothing else is repeatable: equal inputs give an equal report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceReport {
+    /// Calls of the mechanism with requests; restores and repetitions are not counted.
+    pub crossings: u64,
+    /// What accepted plans did.
+    pub counts: Counts,
+    /// Components replaced: the mechanism and the strategies.
+    pub restarts: u64,
+    /// Highest end ever placed in the memory type with the strategy's slot, in bytes.
+    pub high_water_bytes: u64,
+    /// Live buffers.
+    pub live_buffers: u64,
+    /// Bytes in live buffers.
+    pub live_bytes: u64,
+    /// SHA-256 over all accepted plans, in order.
+    pub plans_digest: [u8; 32],
+}
+
+/// Plans for one device.
+pub(crate) struct Planner {
+    desk: Option<Box<Desk>>,
+    mechanism: Box<dyn Mechanism>,
+    parts: Parts,
+    executor: Executor,
+    pool: Arc<SystemPool>,
+    system: MemoryTypeId,
+    vram: MemoryTypeId,
+    run_timeline: TimelineId,
+    delivered: Delivered,
+    jobs: HashMap<JobId, WaitingJob>,
+    next_stamp: u64,
+    next_job: u64,
+    crossings: u64,
+    counts: Counts,
+    mechanism_restarts: u64,
+    digest: sha2::Sha256,
+    /// Of the plans of the last batch.
+    last_digest: [u64; 4],
+    log: Option<LogWriter>,
+    /// Set when a component could not be replaced: everything is refused from then on.
+    stopped: Option<Arc<Error>>,
+}
+
+/// What a planner is made of.
+pub(crate) struct Setup {
+    pub(crate) desk: Desk,
+    pub(crate) parts: Parts,
+    pub(crate) executor: Executor,
+    pub(crate) pool: Arc<SystemPool>,
+    pub(crate) system: MemoryTypeId,
+    pub(crate) vram: MemoryTypeId,
+    pub(crate) run_timeline: TimelineId,
+    pub(crate) timelines: Arc<hw::Timelines>,
+    pub(crate) pacing: Pacing,
+    pub(crate) log: Option<LogWriter>,
+}
+
+impl Planner {
+    /// Starts the mechanism on the ledger's facts.
+    ///
+    /// Errors: it does not start.
+    pub(crate) fn new(setup: Setup) -> Result<Self, Error> {
+        let Setup { desk, parts, executor, pool, system, vram, run_timeline, timelines, pacing, log } = setup;
+        let source = &parts.mechanism;
+        let failed = |fault| Error::Component { name: source.name().into(), fault };
+        let mut mechanism = source.build().map_err(failed)?;
+        mechanism.restore(&desk.ledger.fact_lists()).map_err(failed)?;
+        Ok(Planner {
+            desk: Some(Box::new(desk)),
+            mechanism,
+            parts,
+            executor,
+            pool,
+            system,
+            vram,
+            run_timeline,
+            delivered: Delivered::new(timelines, pacing),
+            jobs: HashMap::new(),
+            next_stamp: 1,
+            next_job: 1,
+            crossings: 0,
+            counts: Counts::default(),
+            mechanism_restarts: 0,
+            digest: sha2::Digest::new(),
+            last_digest: [0; 4],
+            log,
+            stopped: None,
+        })
+    }
+
+    /// The facts; at rest they are always here.
+    fn desk(&mut self) -> Result<&mut Desk, Error> {
+        self.desk.as_deref_mut().ok_or_else(|| Error::System("the facts are not at rest".into()))
+    }
+
+    /// What has been done so far.
+    pub(crate) fn report(&mut self) -> DeviceReport {
+        let (crossings, counts, restarts) = (self.crossings, self.counts, self.mechanism_restarts);
+        let plans_digest = sha2::Digest::finalize(self.digest.clone()).into();
+        let mut report = DeviceReport { crossings, counts, restarts, plans_digest, ..DeviceReport::default() };
+        let vram = self.vram;
+        if let Ok(desk) = self.desk() {
+            report.restarts += desk.broker.restarts();
+            report.high_water_bytes = desk.ledger.memory.get(&vram).map_or(0, |m| m.high_water);
+            (report.live_buffers, report.live_bytes) = desk.ledger.live();
+        }
+        report
+    }
+
+    /// Faults of strategies so far.
+    pub(crate) fn strategy_faults(&mut self) -> Vec<StrategyFault> {
+        self.desk().map(|desk| desk.broker.faults().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The digest of the plans of the last batch, as a request log keeps it.
+    pub(crate) fn last_digest(&self) -> [u64; 4] {
+        self.last_digest
+    }
+
+    /// Makes a job known that a logged request names.
+    pub(crate) fn add_job(&mut self, id: JobId, job: Job, outcome: Arc<hw::Outcome>) {
+        self.jobs.insert(id, WaitingJob { job, outcome });
+    }
+
+    /// Ends the request log.
+    pub(crate) fn end_log(&mut self) -> Result<(), Error> {
+        self.log.take().map_or(Ok(()), LogWriter::end)
+    }
+
+    /// The facts as packed lists.
+    pub(crate) fn facts(&mut self) -> Vec<Vec<u64>> {
+        self.desk().map(|desk| desk.ledger.fact_lists()).unwrap_or_default()
+    }
+}

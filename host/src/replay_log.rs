@@ -1,0 +1,83 @@
+//! Planning a request log again and comparing every plan.
+
+use crate::error::Error;
+use crate::log::{LogReader, LoggedBatch};
+use crate::planner::DeviceReport;
+use crate::runtime::Runtime;
+use gpumm_hw as hw;
+use std::io::Read;
+use std::sync::Arc;
+
+/// What a replay of a log found.
+#[derive(Clone, Debug)]
+pub struct LogReport {
+    /// Batches planned.
+    pub batches: u64,
+    /// Requests in them.
+    pub requests: u64,
+    /// Batches whose plans differ from the recorded ones.
+    pub different: u64,
+    /// The first of them, from 0.
+    pub first_different: Option<u64>,
+    /// Bytes compared by check jobs.
+    pub bytes_verified: u64,
+    /// Bytes that were not as they should be.
+    pub corrupt_bytes: u64,
+    /// What the device did.
+    pub device: DeviceReport,
+}
+
+/// Plans every batch of a log on a fresh Runtime and compares the plans' digests.
+///
+/// The Runtime must have been built from the log's header with [`Pacing::Given`].
+/// Errors: the log is damaged, or the device stops.
+///
+/// [`Pacing::Given`]: crate::Pacing::Given
+pub fn replay_log<R: Read>(
+    reader: &mut LogReader<R>,
+    runtime: &Runtime,
+    mut progress: impl FnMut(u64),
+) -> Result<LogReport, Error> {
+    let mut report = LogReport {
+        batches: 0,
+        requests: 0,
+        different: 0,
+        first_different: None,
+        bytes_verified: 0,
+        corrupt_bytes: 0,
+        device: DeviceReport::default(),
+    };
+    while let Some(batch) = reader.next()? {
+        report.requests += batch.requests.len() as u64;
+        let (same, outcomes) = plan_again(runtime, batch)?;
+        if !same {
+            report.different += 1;
+            report.first_different.get_or_insert(report.batches);
+        }
+        report.batches += 1;
+        for outcome in outcomes {
+            if let Some(hw::OutcomeValue::Checked(check)) = outcome.get() {
+                report.bytes_verified += check.bytes_verified;
+                report.corrupt_bytes += check.corrupt_bytes;
+            }
+        }
+        progress(report.batches);
+    }
+    runtime.device(0)?.drain()?;
+    report.device = runtime.device(0)?.report()?;
+    Ok(report)
+}
+
+fn plan_again(runtime: &Runtime, batch: LoggedBatch) -> Result<(bool, Vec<Arc<hw::Outcome>>), Error> {
+    runtime.device(0)?.control(move |planner| {
+        planner.await_retires(&batch.requests)?;
+        let mut outcomes = Vec::new();
+        for (id, job) in batch.jobs {
+            let outcome = Arc::new(hw::Outcome::new());
+            outcomes.push(outcome.clone());
+            planner.add_job(id, job, outcome);
+        }
+        planner.run(&batch.requests)?;
+        Ok((planner.last_digest() == batch.digest, outcomes))
+    })?
+}

@@ -1,0 +1,127 @@
+//! A strategy in its Store, with fuel and a memory cap.
+
+use super::bindings::strategy as wit;
+use super::{Role, engines, fault, one_line};
+use crate::error::ComponentFault;
+use crate::parts::{Strategy, StrategySource};
+use gpumm_contract::allocator::encode_extents;
+use gpumm_contract::wire::{Kind, Writer};
+use gpumm_contract::{AllocationId, Extent, Geometry};
+use std::borrow::Cow;
+use wasmtime::component::Linker;
+use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
+use wit::exports::gpumm::memory::allocator as face;
+
+/// Fuel for a call, and more per word: far above what a good strategy needs, and reproducible.
+const FUEL: u64 = 200_000_000;
+const FUEL_PER_WORD: u64 = 100_000;
+/// What a strategy's memory may grow to, in bytes.
+const MEMORY: usize = 512 << 20;
+/// Allocations per part of a restore.
+const PART: usize = 4096;
+
+/// A strategy component as bytes.
+#[derive(Clone)]
+pub struct WasmStrategy {
+    name: String,
+    bytes: Cow<'static, [u8]>,
+}
+
+impl std::fmt::Debug for WasmStrategy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WasmStrategy").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl WasmStrategy {
+    /// A strategy from a component's bytes.
+    pub fn new(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+        WasmStrategy { name: name.into(), bytes: bytes.into() }
+    }
+
+    /// A built-in strategy; `None` when there is none of that name.
+    pub fn built_in(name: &str) -> Option<Self> {
+        gpumm_components::strategy(name).map(|bytes| Self::new(name, bytes))
+    }
+}
+
+impl StrategySource for WasmStrategy {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn build(&self) -> Result<Box<dyn Strategy>, ComponentFault> {
+        let engines = engines()?;
+        let component = engines.compile(Role::Strategy, &self.bytes)?;
+        let misfit = |e: wasmtime::Error| ComponentFault::NotAComponent(one_line(&e));
+        let limits = StoreLimitsBuilder::new().memory_size(MEMORY).trap_on_grow_failure(true).build();
+        let mut store = Store::new(&engines.strategy, limits);
+        store.limiter(|limits| limits);
+        store.set_fuel(FUEL).map_err(misfit)?;
+        // Nothing is offered: a strategy that imports a function is refused here, by name.
+        let linker = Linker::new(&engines.strategy);
+        let world = wit::Strategy::instantiate(&mut store, &component, &linker).map_err(misfit)?;
+        Ok(Box::new(Running { store, world, fuel: FUEL }))
+    }
+}
+
+struct Running {
+    store: Store<StoreLimits>,
+    world: wit::Strategy,
+    fuel: u64,
+}
+
+impl Running {
+    fn refuel(&mut self, words: usize) -> Result<(), ComponentFault> {
+        self.fuel = FUEL.saturating_add(FUEL_PER_WORD.saturating_mul(words as u64));
+        self.store.set_fuel(self.fuel).map_err(|e| fault(&e, self.fuel))
+    }
+
+    fn part(&mut self, live: &[(AllocationId, Vec<Extent>)]) -> Result<(), ComponentFault> {
+        let mut list = Writer::new(Kind::Answers);
+        if !live.iter().all(|(number, extents)| encode_extents(*number, extents, &mut list)) {
+            return Err(ComponentFault::Restore("an allocation has too many extents".into()));
+        }
+        self.refuel(list.len())?;
+        let face = self.world.gpumm_memory_allocator();
+        settle(face.call_restore_part(&mut self.store, list.words()), self.fuel)
+    }
+}
+
+fn settle(
+    ended: wasmtime::Result<Result<(), face::Refusal>>,
+    fuel: u64,
+) -> Result<(), ComponentFault> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refusal)) => Err(ComponentFault::Restore(format!("{refusal:?}"))),
+        Err(error) => Err(fault(&error, fuel)),
+    }
+}
+
+impl Strategy for Running {
+    fn restore(
+        &mut self,
+        geometry: Geometry,
+        live: &[(AllocationId, Vec<Extent>)],
+    ) -> Result<(), ComponentFault> {
+        let geometry = face::Geometry { size: geometry.size, granule: geometry.granule };
+        self.refuel(0)?;
+        let face = self.world.gpumm_memory_allocator();
+        if live.is_empty() {
+            return settle(face.call_init(&mut self.store, geometry), self.fuel);
+        }
+        settle(face.call_restore_begin(&mut self.store, geometry), self.fuel)?;
+        live.chunks(PART).try_for_each(|part| self.part(part))?;
+        // The end may sort everything that came in parts.
+        self.refuel(live.len() * 4)?;
+        let face = self.world.gpumm_memory_allocator();
+        settle(face.call_restore_end(&mut self.store), self.fuel)
+    }
+
+    fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
+        self.refuel(commands.len())?;
+        let face = self.world.gpumm_memory_allocator();
+        face.call_execute(&mut self.store, commands).map_err(|e| fault(&e, self.fuel))
+    }
+}

@@ -1,0 +1,115 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::command::{Command, Segment};
+use crate::footprint::Spans;
+use crate::outcome::{Outcome, OutcomeValue};
+
+const TIME: Option<Duration> = Some(Duration::from_secs(20));
+
+fn fill(memory: MemorySpace, offset: u64, bytes: u64) -> (Submission, Arc<Outcome>) {
+    let outcome = Arc::new(Outcome::new());
+    let segment = Segment {
+        memory,
+        offset,
+        bytes,
+    };
+    let command = Command::Fill {
+        dst: [segment].into(),
+        offset: 0,
+        bytes,
+        pattern: 1,
+    };
+    (Submission::new(command).outcome(&outcome), outcome)
+}
+
+#[test]
+fn a_command_that_meets_another_fails_and_touches_nothing() {
+    let timelines = Arc::new(Timelines::new());
+    let system = Arc::new(SystemMemory::new(1 << 16).unwrap());
+    let config = SimConfig::new("sim", 1 << 16);
+    let sim = Sim::new(config, Arc::clone(&timelines), Arc::clone(&system)).unwrap();
+    let timeline = sim.properties().engines[0].timeline;
+    for (value, memory) in [(1, MemorySpace::Vram), (2, MemorySpace::System)] {
+        // Stands for a command of another engine or device that runs just now.
+        let running = match memory {
+            MemorySpace::Vram => sim.shared.vram.claim_range(100, 100, false),
+            MemorySpace::System => system.memory().claim_range(100, 100, false),
+        };
+        let (submission, outcome) = fill(memory, 0, 101);
+        sim.submit(EngineId(0), submission.signal(value)).unwrap();
+        assert_eq!(
+            timelines.wait(crate::Point { timeline, value }, TIME),
+            Ok(())
+        );
+        let error = DeviceError::Conflict {
+            memory,
+            offset: 100,
+            bytes: 1,
+        };
+        assert_eq!(outcome.get(), Some(&OutcomeValue::Failed(error)));
+        let fault = Fault {
+            engine: EngineId(0),
+            submission: (value - 1) * 2,
+            signal: Some(value),
+            error,
+        };
+        assert_eq!(sim.take_faults(), [fault]);
+        drop(running);
+        let memory = match memory {
+            MemorySpace::Vram => &sim.shared.vram,
+            MemorySpace::System => system.memory(),
+        };
+        let claim = memory.claim_range(0, 200, false).unwrap();
+        assert_eq!(claim.read(0, 200), Ok(&[0; 200][..]));
+        drop(claim);
+        let (submission, outcome) = fill(MemorySpace::Vram, 0, 101);
+        sim.submit(EngineId(0), submission).unwrap();
+        assert_eq!(outcome.wait(TIME), Some(&OutcomeValue::Done));
+    }
+    assert_eq!(system.conflicts(), 1);
+    let statistics = sim.statistics().total();
+    assert_eq!((statistics.failed, statistics.conflicts), (2, 2));
+    assert_eq!(sim.take_faults(), []);
+}
+
+#[test]
+fn bytes_that_are_not_claimed_are_not_touched() {
+    let timelines = Arc::new(Timelines::new());
+    let system = Arc::new(SystemMemory::new(1 << 16).unwrap());
+    let sim = Sim::new(SimConfig::new("sim", 1 << 16), timelines, system).unwrap();
+    let (submission, outcome) = fill(MemorySpace::Vram, 0, 8);
+    // What `submit` would have refused: the claim does not cover the command.
+    let mut footprint = footprint::footprint(&submission.command, sim.shared.sizes()).unwrap();
+    footprint.vram = Spans::one(0, 7, true);
+    sim.shared.engines[0].push(submission, footprint).unwrap();
+    let value = outcome.wait(TIME).unwrap();
+    assert!(matches!(value, OutcomeValue::Failed(DeviceError::Bug(_))));
+}
+
+#[test]
+fn an_interrupted_engine_sleeps_again() {
+    let timelines = Arc::new(Timelines::new());
+    let system = Arc::new(SystemMemory::new(1 << 16).unwrap());
+    let sim = Sim::new(
+        SimConfig::new("sim", 1 << 16),
+        Arc::clone(&timelines),
+        system,
+    )
+    .unwrap();
+    let gate = crate::Point {
+        timeline: timelines.create("gate"),
+        value: 1,
+    };
+    sim.reset().unwrap();
+    let waiting = Submission::default().after(gate).signal(1);
+    sim.submit(EngineId(0), waiting).unwrap();
+    // Otherwise it would look at the point again and again.
+    let start = Instant::now();
+    while sim.shared.engines[0].interrupt.is_raised() {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        thread::yield_now();
+    }
+    timelines.advance(gate.timeline, 1).unwrap();
+    assert_eq!(sim.idle(TIME), Ok(()));
+}

@@ -56,6 +56,16 @@ impl Overlay {
         kept.or(gone).copied()
     }
 
+    #[cfg(test)]
+    pub(crate) fn granted_for_test(&mut self, number: AllocationId, memory: MemoryTypeId, extents: Vec<Extent>) {
+        self.grant(number, memory, extents);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn freed_for_test(&mut self, number: AllocationId, memory: MemoryTypeId) {
+        self.free(number, memory);
+    }
+
     fn is_empty(&self) -> bool {
         self.granted.is_empty() && self.freed.is_empty()
     }

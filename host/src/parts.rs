@@ -5,10 +5,20 @@
 //! whole runs possible. Whatever implements these traits is judged by the same ledger.
 
 use crate::error::ComponentFault;
-use crate::planner::Desk;
-use gpumm_contract::{AllocationId, Extent, Geometry};
+use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
+
+/// Answers a mechanism's import `slots.allocate` during a call.
+///
+/// The planner's desk is the one that counts; tests put recording and replaying ones around it.
+pub trait SlotDesk: Any + Send {
+    /// Has the strategy of a memory type execute packed commands.
+    ///
+    /// Errors: the call must end; the mechanism is rebuilt from the facts.
+    fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault>;
+}
 
 /// A mechanism: plans batches of one device.
 pub trait Mechanism: Send {
@@ -17,11 +27,14 @@ pub trait Mechanism: Send {
     /// Errors: the component is unusable afterwards.
     fn restore(&mut self, facts: &[Vec<u64>]) -> Result<(), ComponentFault>;
 
-    /// Plans a packed batch; strategy imports go to the desk, which always comes back.
+    /// Plans a packed batch; strategy imports go to the desk, which must come back.
     ///
     /// Errors: the component is unusable afterwards.
-    fn execute(&mut self, requests: &[u64], desk: Box<Desk>) -> (Box<Desk>, Result<Vec<u64>, ComponentFault>);
+    fn execute(&mut self, requests: &[u64], desk: Box<dyn SlotDesk>) -> Executed;
 }
+
+/// The desk, and the packed plan or what went wrong.
+pub type Executed = (Box<dyn SlotDesk>, Result<Vec<u64>, ComponentFault>);
 
 /// A strategy: decides which bytes of one arena an allocation gets.
 pub trait Strategy: Send {

@@ -89,6 +89,11 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         self.state.buffers.iter().map(|(&id, b)| (id, b.home.memory))
     }
 
+    /// Who answers for the strategy slots.
+    pub fn slots_mut(&mut self) -> &mut S {
+        &mut self.slots
+    }
+
     /// The sg-table keeper.
     pub fn tables(&self) -> &T {
         &self.tables

@@ -104,8 +104,12 @@ mod armed {
 
     /// The marker block: magic, magic, site, countdown.
     #[used]
-    static BLOCK: [AtomicU64; 4] =
-        [AtomicU64::new(MAGIC[0]), AtomicU64::new(MAGIC[1]), AtomicU64::new(NEVER), AtomicU64::new(NEVER)];
+    static BLOCK: [AtomicU64; 4] = [
+        AtomicU64::new(MAGIC[0]),
+        AtomicU64::new(MAGIC[1]),
+        AtomicU64::new(NEVER),
+        AtomicU64::new(NEVER),
+    ];
 
     #[inline(never)]
     pub(super) fn at(site: u64) {
@@ -138,16 +142,23 @@ mod tests {
     use super::*;
 
     fn build(blocks: usize) -> Vec<u8> {
-        let block = [MAGIC[0], MAGIC[1], NEVER, NEVER].map(u64::to_le_bytes).concat();
-        (0..blocks).flat_map(|n| [vec![n as u8; n + 3], block.clone()].concat()).chain([1, 2]).collect()
+        let block = [MAGIC[0], MAGIC[1], NEVER, NEVER]
+            .map(u64::to_le_bytes)
+            .concat();
+        (0..blocks)
+            .flat_map(|n| [vec![n as u8; n + 3], block.clone()].concat())
+            .chain([1, 2])
+            .collect()
     }
 
     #[test]
     fn every_block_is_patched_and_nothing_else() {
-        let (plain, patched) = (build(2), patch(&build(2), 5, 1).unwrap());
+        let (plain, patched) = (build(2), patch(&build(2), 5, 1).expect("two blocks"));
         let differing = |from: usize| (from..from + 16).collect::<Vec<_>>();
         let expected: Vec<usize> = [differing(3 + 16), differing(3 + 32 + 4 + 16)].concat();
-        let changed: Vec<usize> = (0..plain.len()).filter(|&i| plain[i] != patched[i]).collect();
+        let changed: Vec<usize> = (0..plain.len())
+            .filter(|&i| plain[i] != patched[i])
+            .collect();
         assert_eq!(changed, expected);
         assert_eq!(patched[19..35], [5u64, 1].map(u64::to_le_bytes).concat());
     }

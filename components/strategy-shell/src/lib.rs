@@ -14,7 +14,10 @@ use gpumm_contract::allocator::{self, Allocator, Block, Geometry, Refusal, Stati
 use gpumm_shell_support::trap::{at, site};
 
 #[doc(hidden)]
-#[allow(missing_docs, reason = "generated from the WIT package, which is documented")]
+#[allow(
+    missing_docs,
+    reason = "generated from the WIT package, which is documented"
+)]
 pub mod bindings {
     wit_bindgen::generate!({
         world: "strategy",
@@ -109,7 +112,10 @@ impl<S: Shell> wit::Guest for S {
 
 impl From<wit::Geometry> for Geometry {
     fn from(geometry: wit::Geometry) -> Self {
-        Geometry { size: geometry.size, granule: geometry.granule }
+        Geometry {
+            size: geometry.size,
+            granule: geometry.granule,
+        }
     }
 }
 
@@ -143,7 +149,13 @@ impl From<Statistics> for wit::ArenaStatistics {
 
 impl From<Block> for wit::Block {
     fn from(block: Block) -> Self {
-        let where_ = wit::Extent { offset: block.extent.offset, bytes: block.extent.bytes };
-        wit::Block { where_, owner: block.owner.map(|number| number.0) }
+        let where_ = wit::Extent {
+            offset: block.extent.offset,
+            bytes: block.extent.bytes,
+        };
+        wit::Block {
+            where_,
+            owner: block.owner.map(|number| number.0),
+        }
     }
 }

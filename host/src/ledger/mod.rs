@@ -16,6 +16,9 @@ mod refusal;
 mod request;
 mod snapshot;
 mod table;
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::type_complexity)]
+mod tests;
 
 pub use refusal::Refusal;
 pub(crate) use request::Accepted;

@@ -148,6 +148,8 @@ impl Check<'_> {
         if let Some(&table) = self.must_drop.first() {
             return Err(Refusal::TableLeaked(table));
         }
+        // What ended with nothing left to wait for is over now, not at the next retire.
+        self.end_allocations();
         let placed = |number| self.ledger.allocations.contains_key(&number);
         let unplaced = |number| self.unplaced.contains(&number);
         match self.overlay.disagreement(placed, unplaced) {

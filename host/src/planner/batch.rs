@@ -7,13 +7,14 @@
 //! ```
 
 use super::admit::Newborn;
-use super::{Planner, Reply, Verb};
+use super::{Desk, Planner, Reply, Verb};
 use crate::error::{ComponentFault, Error};
 use crate::ledger::Accepted;
 use gpumm_contract::Point;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Batch, Request};
 use sha2::{Digest, Sha256};
+use std::any::Any;
 use std::sync::Arc;
 
 /// How one request ended.
@@ -143,7 +144,10 @@ impl Planner {
         let Some(desk) = self.desk.take() else {
             return Err(Error::System("the facts are not at rest".into()));
         };
-        let (mut desk, planned) = self.mechanism.execute(&words, desk);
+        let (desk, planned) = self.mechanism.execute(&words, desk);
+        let Ok(mut desk) = (desk as Box<dyn Any>).downcast::<Desk>() else {
+            return Err(Error::System("the mechanism has not given the facts back".into()));
+        };
         let judged = planned.and_then(|plan| {
             let accepted = desk.ledger.check(&batch, &desk.broker.overlay, &plan)?;
             Ok((accepted, plan))

@@ -17,7 +17,7 @@ use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, WaitingJob};
 use crate::ledger::{Counts, Ledger};
 use crate::log::LogWriter;
-use crate::parts::{Mechanism, Parts};
+use crate::parts::{Mechanism, Parts, SlotDesk};
 use crate::slot::StrategyFault;
 use crate::system::SystemPool;
 use gpumm_contract::request::Placement;
@@ -42,10 +42,14 @@ impl std::fmt::Debug for Desk {
 }
 
 impl Desk {
-    /// Answers a mechanism's import `slots.allocate`.
-    ///
-    /// Errors: the call must end; the mechanism is rebuilt from the facts.
-    pub fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
+    /// The facts as packed lists: what a mechanism is restored from at this moment.
+    pub fn facts(&self) -> Vec<Vec<u64>> {
+        self.ledger.fact_lists()
+    }
+}
+
+impl SlotDesk for Desk {
+    fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
         self.broker.allocate(&self.ledger, memory, commands)
     }
 }

@@ -3,8 +3,7 @@
 use super::bindings::mechanism as wit;
 use super::{Role, engines, fault, one_line};
 use crate::error::ComponentFault;
-use crate::parts::{Mechanism, MechanismSource};
-use crate::planner::Desk;
+use crate::parts::{Executed, Mechanism, MechanismSource, SlotDesk};
 use gpumm_contract::MemoryTypeId;
 use std::borrow::Cow;
 use wasmtime::component::{HasSelf, Linker};
@@ -62,7 +61,7 @@ impl MechanismSource for WasmMechanism {
 
 struct State {
     /// Here only while a call is in progress.
-    desk: Option<Box<Desk>>,
+    desk: Option<Box<dyn SlotDesk>>,
     /// Why the last import ended the call.
     fault: Option<ComponentFault>,
     limits: StoreLimits,
@@ -113,7 +112,7 @@ impl Mechanism for Running {
         ended.unwrap_or_else(|e| Err(self.fault(&e)))
     }
 
-    fn execute(&mut self, requests: &[u64], desk: Box<Desk>) -> (Box<Desk>, Result<Vec<u64>, ComponentFault>) {
+    fn execute(&mut self, requests: &[u64], desk: Box<dyn SlotDesk>) -> Executed {
         self.store.set_epoch_deadline(DEADLINE);
         self.store.data_mut().desk = Some(desk);
         let ended = self.world.gpumm_memory_manager().call_execute(&mut self.store, requests);

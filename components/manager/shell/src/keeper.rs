@@ -28,12 +28,21 @@ impl Tables for Keeper {
         base: u64,
         max_segment: u64,
     ) -> Result<Vec<Segment>, TableError> {
-        let extents: Vec<wit::Extent> =
-            extents.iter().map(|e| wit::Extent { offset: e.offset, bytes: e.bytes }).collect();
+        let extents: Vec<wit::Extent> = extents
+            .iter()
+            .map(|e| wit::Extent {
+                offset: e.offset,
+                bytes: e.bytes,
+            })
+            .collect();
         match asked(|| wit::build(table.0, &extents, base, max_segment)) {
-            Ok(segments) => {
-                Ok(segments.into_iter().map(|s| Segment { address: s.address, bytes: s.bytes }).collect())
-            }
+            Ok(segments) => Ok(segments
+                .into_iter()
+                .map(|s| Segment {
+                    address: s.address,
+                    bytes: s.bytes,
+                })
+                .collect()),
             Err(why) => Err(error(why)),
         }
     }
@@ -45,8 +54,13 @@ impl Tables for Keeper {
         layout: bool,
         holds: &[Hold],
     ) -> Result<(), TableError> {
-        let segments: Vec<wit::Segment> =
-            segments.iter().map(|s| wit::Segment { address: s.address, bytes: s.bytes }).collect();
+        let segments: Vec<wit::Segment> = segments
+            .iter()
+            .map(|s| wit::Segment {
+                address: s.address,
+                bytes: s.bytes,
+            })
+            .collect();
         let holds: Vec<wit::TimedHold> = holds.iter().copied().map(hold).collect();
         asked(|| wit::adopt(table.0, &segments, layout, &holds)).map_err(error)
     }
@@ -60,12 +74,18 @@ impl Tables for Keeper {
     }
 
     fn retire(&mut self, reached: Point) -> Vec<TableId> {
-        asked(|| wit::retire(point(reached))).into_iter().map(TableId).collect()
+        asked(|| wit::retire(point(reached)))
+            .into_iter()
+            .map(TableId)
+            .collect()
     }
 }
 
 fn point(point: Point) -> wit::Point {
-    wit::Point { timeline: point.timeline.0, value: point.value }
+    wit::Point {
+        timeline: point.timeline.0,
+        value: point.value,
+    }
 }
 
 fn hold(hold: Hold) -> wit::TimedHold {
@@ -78,7 +98,10 @@ fn hold(hold: Hold) -> wit::TimedHold {
         Holder::Mapping => wit::Holder::Mapping,
         Holder::Capture => wit::Holder::Capture,
     };
-    wit::TimedHold { holder, until: point(hold.until) }
+    wit::TimedHold {
+        holder,
+        until: point(hold.until),
+    }
 }
 
 fn error(why: wit::TableError) -> TableError {

@@ -13,7 +13,10 @@ mod bindings {
     wit_bindgen::generate!({ world: "manager-part", path: "../../../wit", generate_all });
 }
 
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only the export names it"))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "only the export names it")
+)]
 struct Shell;
 
 // Elsewhere the names of the exports are no names for a linker.

@@ -11,7 +11,10 @@ mod bindings {
     wit_bindgen::generate!({ world: "sg-table-keeper", path: "../../../wit", generate_all });
 }
 
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only the export names it"))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "only the export names it")
+)]
 struct Shell;
 
 // Elsewhere the names of the exports are no names for a linker.
@@ -39,12 +42,20 @@ impl wit::Guest for Shell {
         max_segment: u64,
     ) -> Result<Vec<wit::Segment>, wit::TableError> {
         at(site::TABLE_BUILD);
-        let extents: Vec<Extent> =
-            extents.into_iter().map(|e| Extent { offset: e.offset, bytes: e.bytes }).collect();
+        let extents: Vec<Extent> = extents
+            .into_iter()
+            .map(|e| Extent {
+                offset: e.offset,
+                bytes: e.bytes,
+            })
+            .collect();
         match with(|tables| tables.build(TableId(table), &extents, base, max_segment)) {
             Ok(segments) => Ok(segments
                 .into_iter()
-                .map(|s| wit::Segment { address: s.address, bytes: s.bytes })
+                .map(|s| wit::Segment {
+                    address: s.address,
+                    bytes: s.bytes,
+                })
                 .collect()),
             Err(why) => Err(error(why)),
         }
@@ -57,8 +68,13 @@ impl wit::Guest for Shell {
         holds: Vec<wit::TimedHold>,
     ) -> Result<(), wit::TableError> {
         at(site::TABLE_ADOPT);
-        let segments: Vec<Segment> =
-            segments.into_iter().map(|s| Segment { address: s.address, bytes: s.bytes }).collect();
+        let segments: Vec<Segment> = segments
+            .into_iter()
+            .map(|s| Segment {
+                address: s.address,
+                bytes: s.bytes,
+            })
+            .collect();
         let holds: Vec<Hold> = holds.into_iter().map(hold).collect();
         with(|tables| tables.adopt(TableId(table), &segments, layout, &holds)).map_err(error)
     }
@@ -75,12 +91,18 @@ impl wit::Guest for Shell {
 
     fn retire(reached: wit::Point) -> Vec<wit::TableId> {
         at(site::TABLE_RETIRE);
-        with(|tables| tables.retire(point(reached))).into_iter().map(|table| table.0).collect()
+        with(|tables| tables.retire(point(reached)))
+            .into_iter()
+            .map(|table| table.0)
+            .collect()
     }
 }
 
 fn point(point: wit::Point) -> Point {
-    Point { timeline: TimelineId(point.timeline), value: point.value }
+    Point {
+        timeline: TimelineId(point.timeline),
+        value: point.value,
+    }
 }
 
 fn hold(hold: wit::TimedHold) -> Hold {
@@ -93,7 +115,10 @@ fn hold(hold: wit::TimedHold) -> Hold {
         wit::Holder::Mapping => Holder::Mapping,
         wit::Holder::Capture => Holder::Capture,
     };
-    Hold { holder, until: point(hold.until) }
+    Hold {
+        holder,
+        until: point(hold.until),
+    }
 }
 
 fn error(why: TableError) -> wit::TableError {

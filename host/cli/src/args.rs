@@ -1,0 +1,187 @@
+//! The command line: what there is to say, and one line for what makes no sense.
+
+use crate::exit::{Exit, Failure};
+use crate::size::{Bytes, Size};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+/// Manages the memory of a simulated GPU with sandboxed planners, and measures how that goes.
+#[derive(Debug, Parser)]
+#[command(name = "gpumm", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+'gpumm help replay' explains replays with examples.
+GPUMM_LOG=debug (or any tracing filter) shows on stderr what the program does.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Replay a recorded trace, or a request log, and say how the memory manager did
+    #[command(after_long_help = REPLAY_HELP)]
+    Replay(Replay),
+}
+
+const REPLAY_HELP: &str = "\
+What is replayed:
+  A trace: a PyTorch CUDA memory snapshot (torch.cuda.memory._dump_snapshot) or gpumm's CSV,
+  plain or gzip'd. Or a request log that --log wrote: every batch is planned again, and every
+  plan must be equal byte for byte. Both are recognised by content.
+
+Access model:
+  Traces say when memory is taken and given back, not when it is used. So a replay adds uses:
+  a new buffer is written; then the K newest live buffers of its stream (--touch) are read,
+  checked and written anew; and so is each buffer just before it is freed. A buffer that is
+  used must be in device memory; what has no room there waits in system memory. Contents are
+  words that no other buffer, generation or offset has, written and checked by the device
+  itself, so that a byte in the wrong place is found.
+
+Repeatable:
+  Requests are planned in batches of 32 events, and what the device finished is told to the
+  planner 4 batches later: two runs on the same input make the same plans (plans_digest).
+  In the JSON only 'timing' differs.
+
+Examples:
+  gpumm replay snapshot.pickle
+  gpumm replay run.csv.gz --vram 60% --verify full
+  gpumm replay run.csv.gz --vram 8GiB --strategy buddy --json report.json
+  gpumm replay run.csv.gz --log run.gpummlog && gpumm replay run.gpummlog
+  zcat run.csv.gz | gpumm replay - --vram 2GiB --json - | jq .evictions
+
+Exit status:
+  0  all is well
+  1  the run found a failure: an allocation or access without room, wrong contents, a device
+     fault, or a log whose plans differ
+  2  the command line makes no sense
+  3  a file cannot be read or written; the line says where
+  4  a component failed and could not be replaced";
+
+/// Options of `gpumm replay`. Those that a request log brings itself are optional, so that one
+/// given in vain can be refused.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// A trace or a request log; - is standard input
+    pub(crate) trace: PathBuf,
+
+    /// Device memory: a size (512MiB, 2GiB, bytes), or times or per cent of the trace's live
+    /// peak (1.5x, 60%) [default: 1.5x]
+    #[arg(long, value_name = "SIZE|Nx|P%", allow_hyphen_values = true)]
+    pub(crate) vram: Option<Size>,
+
+    /// System memory for what is evicted [default: twice the live peak and 64 MiB, in whole MiB]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) system: Option<Bytes>,
+
+    /// Which component decides where in device memory a buffer goes: tlsf or buddy
+    /// [default: tlsf]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) strategy: Option<String>,
+
+    /// The device: sim moves and checks real bytes in host memory [default: sim]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub(crate) device: Option<DeviceKind>,
+
+    /// How much of a buffer is checked at each use: off, sample (one 4 KiB block in 64, each
+    /// time others) or full. Unless off, what is live at the end is checked in full
+    /// [default: sample]
+    #[arg(long, value_enum, hide_possible_values = true)]
+    pub(crate) verify: Option<VerifyKind>,
+
+    /// Writes the request log: everything needed to plan this run again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// Writes the report as JSON; with - it is all that standard output gets
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// How many of the newest live buffers of its stream an allocation uses, 0 to 64
+    /// [default: 3]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(crate) touch: Option<u32>,
+
+    /// Whether all buffers are one tenant's, or each stream is a tenant [default: one]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "one|stream"
+    )]
+    pub(crate) tenants: Option<TenantsKind>,
+
+    /// Which device of a snapshot [default: the first one with events]
+    #[arg(long, value_name = "N")]
+    pub(crate) trace_device: Option<u32>,
+
+    /// How many objects of a pickle are believed [default: 64 million]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_objects: Option<NonZeroU64>,
+
+    /// Throws the mechanism away every N batches and rebuilds it from facts
+    #[arg(long, value_name = "N", hide = true)]
+    pub(crate) restart_mechanism_every: Option<NonZeroU64>,
+}
+
+impl Replay {
+    /// The first option that makes no sense for a request log, as it brings its own.
+    pub(crate) fn not_for_logs(&self) -> Option<&'static str> {
+        [
+            (self.vram.is_some(), "--vram"),
+            (self.system.is_some(), "--system"),
+            (self.strategy.is_some(), "--strategy"),
+            (self.verify.is_some(), "--verify"),
+            (self.log.is_some(), "--log"),
+            (self.touch.is_some(), "--touch"),
+            (self.tenants.is_some(), "--tenants"),
+            (self.trace_device.is_some(), "--trace-device"),
+            (self.max_objects.is_some(), "--max-objects"),
+            (
+                self.restart_mechanism_every.is_some(),
+                "--restart-mechanism-every",
+            ),
+        ]
+        .into_iter()
+        .find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DeviceKind {
+    Sim,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum VerifyKind {
+    Off,
+    Sample,
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TenantsKind {
+    One,
+    Stream,
+}
+
+/// What is wrong with a command line, on one line.
+pub(crate) fn usage(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::new(Exit::Usage, "no command is given; see 'gpumm help'");
+    }
+    // clap's text: the error, maybe details and tips, then the usage.
+    let text = error.render().to_string();
+    let told = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let line = words.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    Failure::new(Exit::Usage, format!("{line}; see 'gpumm help replay'"))
+}

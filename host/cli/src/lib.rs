@@ -1,0 +1,63 @@
+//! The gpumm command line, as a library: `gpumm replay` and what it is made of.
+//!
+//! [`run`] is the whole program. [`replay::run`] replays an imported trace and returns a
+//! [`replay::Summary`]; tests use it to put other components or a sabotaged device in place.
+#![forbid(unsafe_code)]
+
+mod args;
+mod exit;
+mod files;
+mod progress;
+pub mod replay;
+pub mod size;
+
+use clap::Parser;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use exit::{Exit, Failure};
+
+/// The variable that says what is logged to stderr.
+const LOG_VARIABLE: &str = "GPUMM_LOG";
+
+/// Only what is no `gpumm:` line of its own anyway: the planner's last words are that line.
+const LOG_DEFAULT: &str = "error,gpumm::planner=off";
+
+/// Runs the program with these arguments; the first is its own name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let ended = match args::Cli::try_parse_from(args) {
+        Ok(cli) => start_log().and_then(|()| match cli.command {
+            args::Command::Replay(replay) => replay::command(&replay),
+        }),
+        Err(error) if error.use_stderr() => Err(args::usage(&error)),
+        Err(help) => {
+            // Whoever closes the pipe has read enough of the help.
+            let _ = help.print();
+            Ok(())
+        }
+    };
+    match ended {
+        Ok(()) => Exit::Good.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+fn start_log() -> Result<(), Failure> {
+    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    let wanted = if wanted.is_empty() {
+        LOG_DEFAULT
+    } else {
+        &wanted
+    };
+    let filter = tracing_subscriber::EnvFilter::try_new(wanted)
+        .map_err(|e| Failure::new(Exit::Usage, format!("{LOG_VARIABLE}: {e}")))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A program that runs us as a library may have its own.
+    let _ = log.try_init();
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! What a replay found, for people.
+
+use super::log::LogSummary;
+use super::{Summary, Tenants, Verify};
+use crate::size::human;
+use indicatif::{HumanCount, HumanDuration, HumanFloatCount};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Rows of a name and what there is to say, the latter aligned.
+#[derive(Default)]
+struct Table(Vec<(&'static str, String)>);
+
+impl Table {
+    fn row(&mut self, name: &'static str, text: impl Into<String>) -> &mut Self {
+        self.0.push((name, text.into()));
+        self
+    }
+
+    fn text(&self, title: &str, end: &str) -> String {
+        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut text = format!("{title}\n\n");
+        for (name, what) in &self.0 {
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "  {name:width$}  {what}");
+        }
+        let _ = writeln!(text, "\n{end}");
+        text
+    }
+}
+
+fn count(n: u64) -> String {
+    HumanCount(n).to_string()
+}
+
+/// `1,024 swap-ins`, `1 swap-in`.
+fn counted(n: u64, one: &str) -> String {
+    let plural = match one.strip_suffix("y") {
+        _ if n == 1 => one.to_owned(),
+        Some(stem) => format!("{stem}ies"),
+        None if one.ends_with("ss") => format!("{one}es"),
+        None => format!("{one}s"),
+    };
+    format!("{} {plural}", count(n))
+}
+
+/// `1.50x`, of what may be 0.
+fn times(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "-".into(),
+        whole => format!("{:.2}x", part as f64 / whole as f64),
+    }
+}
+
+fn took(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 120.0 => format!("{s:.2} s"),
+        s => HumanDuration(Duration::from_secs_f64(s)).to_string(),
+    }
+}
+
+/// The whole report.
+pub(super) fn text(s: &Summary) -> String {
+    let events = s.allocations + s.frees;
+    let model = &s.access_model;
+    let verify = match model.verify {
+        Verify::Off => "nothing is checked",
+        Verify::Sample => "one block in 64 is checked",
+        Verify::Full => "every byte is checked",
+    };
+    let tenants = match model.tenants {
+        Tenants::One => "one tenant",
+        Tenants::Stream => "a tenant per stream",
+    };
+    let mut t = Table::default();
+    t.row("device", format!("{}, strategy {}", s.device, s.strategy))
+        .row(
+            "vram",
+            format!(
+                "{} ({} of the live peak)",
+                human(s.vram_bytes),
+                times(s.vram_bytes, s.live_peak_bytes)
+            ),
+        )
+        .row("system memory", human(s.system_bytes))
+        .row(
+            "access model",
+            format!(
+                "each allocation uses the {} newest, each free is a use; {verify}; {tenants}",
+                model.touch
+            ),
+        )
+        .row(
+            "allocations",
+            format!("{}, {} freed", count(s.allocations), count(s.frees)),
+        )
+        .row(
+            "live peak",
+            format!(
+                "{}; at most {}",
+                human(s.live_peak_bytes),
+                counted(s.live_peak_allocations, "allocation")
+            ),
+        )
+        .row(
+            "high water",
+            format!(
+                "{} of vram ({} of the live peak)",
+                human(s.high_water_bytes),
+                times(s.high_water_bytes, s.live_peak_bytes)
+            ),
+        )
+        .row("evictions", count(s.evictions))
+        .row("swap-ins", count(s.swap_ins))
+        .row("moved", human(s.bytes_moved))
+        .row(
+            "verified",
+            format!(
+                "{}, {} corrupt",
+                human(s.bytes_verified),
+                counted(s.corrupt_bytes, "byte")
+            ),
+        )
+        .row(
+            "failed",
+            format!(
+                "{}, {}, {}",
+                counted(s.failed_allocations, "allocation"),
+                counted(s.failed_accesses, "access"),
+                counted(s.device_faults, "device fault")
+            ),
+        )
+        .row(
+            "crossings",
+            format!(
+                "{} ({:.3} per event), {} of plans",
+                count(s.crossings),
+                s.crossings as f64 / events.max(1) as f64,
+                counted(s.plan_ops, "operation")
+            ),
+        )
+        .row("restarts", count(s.restarts))
+        .row(
+            "time",
+            format!(
+                "{} ({} events/s, {}/s moved), started in {}",
+                took(s.timing.seconds),
+                HumanFloatCount(s.timing.events_per_second.round()),
+                human(s.timing.bytes_per_second_moved as u64),
+                took(s.timing.startup_seconds)
+            ),
+        );
+    for note in &s.details.notes {
+        t.row("note", note.as_str());
+    }
+    let source = &s.source;
+    let title = format!(
+        "{}: {}, {}",
+        source.path,
+        source.format,
+        counted(source.events, "event")
+    );
+    t.text(&title, &verdict(s))
+}
+
+/// What happened, in one sentence; after a failure with what to try.
+pub(super) fn verdict(s: &Summary) -> String {
+    let checked = match s.access_model.verify {
+        Verify::Off => "contents were not checked".to_owned(),
+        _ => format!("{} verified, none corrupt", human(s.bytes_verified)),
+    };
+    if s.is_good() {
+        let moved = match (s.evictions, s.swap_ins) {
+            (0, _) => "nothing had to be evicted".to_owned(),
+            (out, back) => format!("{} and came back {}", evicted(out), counted(back, "time")),
+        };
+        return format!("Every allocation found a place; {moved}; {checked}.");
+    }
+    let mut found = Vec::new();
+    let mut list = |n: u64, text: String| {
+        if n > 0 {
+            found.push(text);
+        }
+    };
+    let all = count(s.allocations);
+    let failed = count(s.failed_allocations);
+    list(
+        s.failed_allocations,
+        format!("{failed} of {all} allocations failed"),
+    );
+    let accesses = counted(s.failed_accesses, "access");
+    list(s.failed_accesses, format!("{accesses} failed"));
+    let corrupt = counted(s.corrupt_bytes, "byte");
+    let verified = human(s.bytes_verified);
+    list(
+        s.corrupt_bytes,
+        format!("{corrupt} of {verified} verified were corrupt"),
+    );
+    let faults = counted(s.device_faults, "command");
+    list(s.device_faults, format!("{faults} failed on the device"));
+    let mut text = found.join(", ");
+    if let Some(first) = &s.details.first_failure {
+        let _ = write!(text, " (first: {first})");
+    }
+    let _ = write!(text, "; {}.", advice(s));
+    text
+}
+
+fn evicted(n: u64) -> String {
+    match n {
+        1 => "1 buffer was evicted".into(),
+        n => format!("{} buffers were evicted", count(n)),
+    }
+}
+
+fn advice(s: &Summary) -> &'static str {
+    if s.corrupt_bytes > 0 || s.device_faults > 0 {
+        return "this is a bug of gpumm: please report it with the file that --log writes";
+    }
+    match (s.details.more_vram, s.details.more_system) {
+        (true, true) => "try a larger --vram and a larger --system",
+        (true, false) => "try a larger --vram",
+        (false, true) => "try a larger --system",
+        (false, false) => "try again with GPUMM_LOG=warn, which tells which component failed",
+    }
+}
+
+/// The whole report on a request log.
+pub(super) fn log_text(s: &LogSummary) -> String {
+    let mut t = Table::default();
+    t.row("device", format!("{}, strategy {}", s.device, s.strategy))
+        .row("vram", human(s.vram_bytes))
+        .row("system memory", human(s.system_bytes))
+        .row("batches", count(s.batches))
+        .row("requests", count(s.requests))
+        .row("different", counted(s.different_batches, "batch"))
+        .row(
+            "high water",
+            format!("{} of vram", human(s.high_water_bytes)),
+        )
+        .row("evictions", count(s.evictions))
+        .row("swap-ins", count(s.swap_ins))
+        .row("moved", human(s.bytes_moved))
+        .row("plans", format!("SHA-256 {}", s.plans_digest))
+        .row("restarts", count(s.restarts))
+        .row("time", took(s.timing.seconds));
+    let title = format!("{}: {}", s.source.path, s.source.format);
+    t.text(&title, &log_verdict(s))
+}
+
+/// What the replay of a log found, in one sentence.
+pub(super) fn log_verdict(s: &LogSummary) -> String {
+    match s.first_different_batch {
+        None => format!(
+            "All plans of {} are equal byte for byte.",
+            batches(s.batches)
+        ),
+        Some(first) => format!(
+            "The plans of {} of {} differ, first those of batch {first} (counted from 0): the log \
+             was changed, or another version of the components made it.",
+            count(s.different_batches),
+            batches(s.batches)
+        ),
+    }
+}
+
+fn batches(n: u64) -> String {
+    match n {
+        1 => "1 batch".into(),
+        n => format!("{} batches", count(n)),
+    }
+}

@@ -1,0 +1,69 @@
+//! Strategies that misbehave, one way each, and otherwise serve as the native tlsf does.
+
+use gpumm::ComponentFault;
+use gpumm::parts::{Strategy, StrategySource};
+use gpumm_contract::allocator::Answer;
+use gpumm_contract::wire::{Kind, Reader, Writer};
+use gpumm_contract::{AllocationId, Extent, Geometry};
+use std::sync::Arc;
+
+/// Changes the answers of one call.
+pub type Twist = fn(&mut Vec<Answer>);
+
+/// Makes strategies whose n-th answer list is twisted.
+#[derive(Debug)]
+pub struct Twisted {
+    inner: Arc<dyn StrategySource>,
+    at: u64,
+    twist: Twist,
+}
+
+impl Twisted {
+    /// Twists the `at`-th call's answers (from 1) of every instance.
+    pub fn new(inner: Arc<dyn StrategySource>, at: u64, twist: Twist) -> Self {
+        Twisted { inner, at, twist }
+    }
+}
+
+impl StrategySource for Twisted {
+    fn name(&self) -> &str {
+        "twisted"
+    }
+
+    fn build(&self) -> Result<Box<dyn Strategy>, ComponentFault> {
+        Ok(Box::new(Twisting { inner: self.inner.build()?, left: self.at, twist: self.twist }))
+    }
+}
+
+struct Twisting {
+    inner: Box<dyn Strategy>,
+    left: u64,
+    twist: Twist,
+}
+
+impl Strategy for Twisting {
+    fn restore(
+        &mut self,
+        geometry: Geometry,
+        live: &[(AllocationId, Vec<Extent>)],
+    ) -> Result<(), ComponentFault> {
+        self.inner.restore(geometry, live)
+    }
+
+    fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
+        let answers = self.inner.execute(commands)?;
+        self.left = self.left.wrapping_sub(1);
+        if self.left != 0 {
+            return Ok(answers);
+        }
+        let mut list = Vec::new();
+        let mut reader = Reader::new(&answers, Kind::Answers).expect("answers");
+        while let Some(item) = reader.next().expect("answers") {
+            list.push(Answer::decode(&item).expect("an answer"));
+        }
+        (self.twist)(&mut list);
+        let mut out = Writer::new(Kind::Answers);
+        assert!(list.iter().all(|a| a.encode(&mut out)));
+        Ok(out.finish())
+    }
+}

@@ -89,7 +89,10 @@ pub enum Error {
 impl Error {
     /// Whether the arena or the host ran out of room.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Error::Refused(Status::NoSpace { .. } | Status::TooLarge { .. }))
+        matches!(
+            self,
+            Error::Refused(Status::NoSpace { .. } | Status::TooLarge { .. })
+        )
     }
 
     /// Whether a component failed and could not be replaced.

@@ -12,11 +12,33 @@ pub(crate) type Memory = (MemoryTypeId, Arc<[Segment]>);
 /// A device operation of an accepted plan, resolved from the ledger's mirror of the tables.
 #[derive(Clone, Debug)]
 pub(crate) enum DeviceOp {
-    Wait { timeline: TimelineId, point: Point },
-    Signal { at: Point },
-    Copy { at: Point, source: Memory, target: Memory, source_offset: u64, target_offset: u64, bytes: u64 },
-    Fill { at: Point, target: Memory, offset: u64, bytes: u64, pattern: u64 },
-    Run { at: Point, job: JobId, memory: Vec<(MemoryTypeId, Arc<[Segment]>, u64)> },
+    Wait {
+        timeline: TimelineId,
+        point: Point,
+    },
+    Signal {
+        at: Point,
+    },
+    Copy {
+        at: Point,
+        source: Memory,
+        target: Memory,
+        source_offset: u64,
+        target_offset: u64,
+        bytes: u64,
+    },
+    Fill {
+        at: Point,
+        target: Memory,
+        offset: u64,
+        bytes: u64,
+        pattern: u64,
+    },
+    Run {
+        at: Point,
+        job: JobId,
+        memory: Vec<(MemoryTypeId, Arc<[Segment]>, u64)>,
+    },
 }
 
 /// A job that waits for its plan, and where its outcome goes.
@@ -50,7 +72,12 @@ impl Executor {
         engines: BTreeMap<TimelineId, hw::EngineId>,
         spaces: BTreeMap<MemoryTypeId, Space>,
     ) -> Self {
-        Executor { device, engines, spaces, waits: BTreeMap::new() }
+        Executor {
+            device,
+            engines,
+            spaces,
+            waits: BTreeMap::new(),
+        }
     }
 
     /// Submits every operation of a plan.
@@ -64,17 +91,52 @@ impl Executor {
         for op in ops {
             match op {
                 DeviceOp::Wait { timeline, point } => {
-                    self.waits.entry(timeline).or_default().push(hardware_point(point));
+                    self.waits
+                        .entry(timeline)
+                        .or_default()
+                        .push(hardware_point(point));
                 }
                 DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None)?,
-                DeviceOp::Copy { at, source, target, source_offset, target_offset, bytes } => {
+                DeviceOp::Copy {
+                    at,
+                    source,
+                    target,
+                    source_offset,
+                    target_offset,
+                    bytes,
+                } => {
                     let (src, dst) = (self.segments(&source)?, self.segments(&target)?);
                     let (src_offset, dst_offset) = (source_offset, target_offset);
-                    self.submit(at, hw::Command::Copy { src, dst, src_offset, dst_offset, bytes }, None)?;
+                    self.submit(
+                        at,
+                        hw::Command::Copy {
+                            src,
+                            dst,
+                            src_offset,
+                            dst_offset,
+                            bytes,
+                        },
+                        None,
+                    )?;
                 }
-                DeviceOp::Fill { at, target, offset, bytes, pattern } => {
+                DeviceOp::Fill {
+                    at,
+                    target,
+                    offset,
+                    bytes,
+                    pattern,
+                } => {
                     let dst = self.segments(&target)?;
-                    self.submit(at, hw::Command::Fill { dst, offset, bytes, pattern }, None)?;
+                    self.submit(
+                        at,
+                        hw::Command::Fill {
+                            dst,
+                            offset,
+                            bytes,
+                            pattern,
+                        },
+                        None,
+                    )?;
                 }
                 DeviceOp::Run { at, job, memory } => {
                     let lists = memory.into_iter().map(|(kind, segments, bytes)| {
@@ -102,8 +164,20 @@ impl Executor {
     ) -> Result<(), hw::DeviceError> {
         let unknown = hw::DeviceError::UnknownTimeline(hw::TimelineId(at.timeline.0));
         let engine = *self.engines.get(&at.timeline).ok_or(unknown)?;
-        let waits = self.waits.get_mut(&at.timeline).map(std::mem::take).unwrap_or_default();
-        self.device.submit(engine, hw::Submission { waits, command, signal: Some(at.value), outcome })
+        let waits = self
+            .waits
+            .get_mut(&at.timeline)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        self.device.submit(
+            engine,
+            hw::Submission {
+                waits,
+                command,
+                signal: Some(at.value),
+                outcome,
+            },
+        )
     }
 
     fn segments(&self, (kind, segments): &Memory) -> Result<Arc<[hw::Segment]>, hw::DeviceError> {
@@ -121,5 +195,8 @@ impl Executor {
 
 /// The device's form of a point.
 pub(crate) fn hardware_point(point: Point) -> hw::Point {
-    hw::Point { timeline: hw::TimelineId(point.timeline.0), value: point.value }
+    hw::Point {
+        timeline: hw::TimelineId(point.timeline.0),
+        value: point.value,
+    }
 }

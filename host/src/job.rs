@@ -59,31 +59,66 @@ pub enum Job {
 impl Job {
     /// How many buffers the job needs.
     pub fn buffers(&self) -> usize {
-        if matches!(self, Job::Copy { .. }) { 2 } else { 1 }
+        if matches!(self, Job::Copy { .. }) {
+            2
+        } else {
+            1
+        }
     }
 
     /// The device's command, on the segments and sizes of the access's buffers.
     pub(crate) fn command(&self, memory: &[(Arc<[hw::Segment]>, u64)]) -> hw::Command {
-        let Some((first, bytes)) = memory.first().cloned() else { return hw::Command::Nop };
+        let Some((first, bytes)) = memory.first().cloned() else {
+            return hw::Command::Nop;
+        };
         match *self {
             Job::Nothing => hw::Command::Nop,
-            Job::Fill { pattern } => hw::Command::Fill { dst: first, offset: 0, bytes, pattern },
-            Job::WritePattern(key) => hw::Command::Run(hw::Kernel::WritePattern { dst: first, bytes, key }),
-            Job::CheckPattern(key) => hw::Command::Run(hw::Kernel::CheckPattern { src: first, bytes, key }),
-            Job::Rewrite { old, new, check } => {
-                hw::Command::Run(hw::Kernel::Rewrite { mem: first, bytes, old, new, check })
-            }
+            Job::Fill { pattern } => hw::Command::Fill {
+                dst: first,
+                offset: 0,
+                bytes,
+                pattern,
+            },
+            Job::WritePattern(key) => hw::Command::Run(hw::Kernel::WritePattern {
+                dst: first,
+                bytes,
+                key,
+            }),
+            Job::CheckPattern(key) => hw::Command::Run(hw::Kernel::CheckPattern {
+                src: first,
+                bytes,
+                key,
+            }),
+            Job::Rewrite { old, new, check } => hw::Command::Run(hw::Kernel::Rewrite {
+                mem: first,
+                bytes,
+                old,
+                new,
+                check,
+            }),
             Job::Copy { from, to, bytes } => match memory.get(1) {
                 Some((second, _)) => {
                     let (dst, src_offset, dst_offset) = (second.clone(), from, to);
-                    hw::Command::Copy { src: first, dst, src_offset, dst_offset, bytes }
+                    hw::Command::Copy {
+                        src: first,
+                        dst,
+                        src_offset,
+                        dst_offset,
+                        bytes,
+                    }
                 }
                 None => hw::Command::Nop,
             },
-            Job::Read { offset, bytes } => hw::Command::Read { src: first, offset, bytes },
-            Job::Write { offset, ref data } => {
-                hw::Command::Write { dst: first, offset, data: data.clone() }
-            }
+            Job::Read { offset, bytes } => hw::Command::Read {
+                src: first,
+                offset,
+                bytes,
+            },
+            Job::Write { offset, ref data } => hw::Command::Write {
+                dst: first,
+                offset,
+                data: data.clone(),
+            },
         }
     }
 
@@ -100,7 +135,16 @@ impl Job {
                     Check::Full => (1, 0, 0),
                     Check::Sample { one_in, phase } => (2, one_in.into(), phase.into()),
                 };
-                vec![4, old.buffer, old.generation, new.buffer, new.generation, kind, one_in, phase]
+                vec![
+                    4,
+                    old.buffer,
+                    old.generation,
+                    new.buffer,
+                    new.generation,
+                    kind,
+                    one_in,
+                    phase,
+                ]
             }
             Job::Copy { from, to, bytes } => vec![5, *from, *to, *bytes],
             Job::Read { offset, bytes } => vec![6, *offset, *bytes],
@@ -120,17 +164,25 @@ impl Job {
                 let check = match kind {
                     0 => Check::Off,
                     1 => Check::Full,
-                    2 => Check::Sample { one_in: one_in.try_into().ok()?, phase: phase.try_into().ok()? },
+                    2 => Check::Sample {
+                        one_in: one_in.try_into().ok()?,
+                        phase: phase.try_into().ok()?,
+                    },
                     _ => return None,
                 };
-                Job::Rewrite { old: key(a, b), new: key(c, d), check }
+                Job::Rewrite {
+                    old: key(a, b),
+                    new: key(c, d),
+                    check,
+                }
             }
             [5, from, to, bytes] => Job::Copy { from, to, bytes },
             [6, offset, bytes] => Job::Read { offset, bytes },
             // A hostile log must not make us reserve what it only claims.
-            [7, offset, bytes] if bytes <= 1 << 32 => {
-                Job::Write { offset, data: vec![0; usize::try_from(bytes).ok()?].into() }
-            }
+            [7, offset, bytes] if bytes <= 1 << 32 => Job::Write {
+                offset,
+                data: vec![0; usize::try_from(bytes).ok()?].into(),
+            },
             _ => return None,
         })
     }

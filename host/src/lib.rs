@@ -24,8 +24,8 @@
 //! # Ok::<(), gpumm::Error>(())
 //! ```
 //!
-//! The way of a request through this crate: `client.rs` → `planner/` (one thread per device) →
-//! `wasm/` (the mechanism's component; its strategy imports come back to `broker.rs`) →
+//! The way of a request through this crate: `client/` → `planner/` (one thread per device) →
+//! `wasm/` (the mechanism's component; its strategy imports come back to `broker/`) →
 //! `ledger/` (is the plan true?) → `executor.rs` → the hardware adapter.
 #![forbid(unsafe_code)]
 

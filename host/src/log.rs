@@ -51,7 +51,9 @@ pub struct LogWriter {
 
 impl fmt::Debug for LogWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogWriter").field("batches", &self.batches).finish_non_exhaustive()
+        f.debug_struct("LogWriter")
+            .field("batches", &self.batches)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +73,10 @@ impl LogWriter {
 
     fn frame(&mut self, tag: u64, words: &[u64]) -> Result<(), Error> {
         let head = tag | (words.len() as u64) << 8;
-        let bytes: Vec<u8> = std::iter::once(&head).chain(words).flat_map(|w| w.to_le_bytes()).collect();
+        let bytes: Vec<u8> = std::iter::once(&head)
+            .chain(words)
+            .flat_map(|w| w.to_le_bytes())
+            .collect();
         self.out.write_all(&bytes).map_err(failed)
     }
 
@@ -89,8 +94,13 @@ impl LogWriter {
                 self.frame(JOB, &named)?;
             }
         }
-        let batch = Batch { grants: Grants::default(), requests: requests.to_vec() };
-        let words = batch.encode().ok_or_else(|| Error::Log("a batch is too large".into()))?;
+        let batch = Batch {
+            grants: Grants::default(),
+            requests: requests.to_vec(),
+        };
+        let words = batch
+            .encode()
+            .ok_or_else(|| Error::Log("a batch is too large".into()))?;
         self.frame(REQUESTS, &words)
     }
 
@@ -137,7 +147,10 @@ pub struct LogReader<R> {
 
 impl<R> fmt::Debug for LogReader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogReader").field("header", &self.header).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("LogReader")
+            .field("header", &self.header)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,7 +161,9 @@ impl<R: Read> LogReader<R> {
     pub fn new(mut input: R) -> Result<Self, Error> {
         let mut at = 0;
         let first = line(&mut input, &mut at)?;
-        let version = first.strip_prefix(MAGIC).and_then(|v| v.parse::<u32>().ok());
+        let version = first
+            .strip_prefix(MAGIC)
+            .and_then(|v| v.parse::<u32>().ok());
         match version {
             Some(VERSION) => {}
             Some(other) => return Err(Error::Log(format!("version {other} is not {VERSION}"))),
@@ -158,7 +173,12 @@ impl<R: Read> LogReader<R> {
         let json = line(&mut input, &mut at)?;
         let header = serde_json::from_str(&json)
             .map_err(|e| Error::Log(format!("byte {begin}: damaged header: {e}")))?;
-        Ok(LogReader { input, header, at, batches: 0 })
+        Ok(LogReader {
+            input,
+            header,
+            at,
+            batches: 0,
+        })
     }
 
     /// What the log says about its device.
@@ -177,7 +197,9 @@ impl<R: Read> LogReader<R> {
 
     fn frame(&mut self) -> Result<(u64, Vec<u64>), Error> {
         let mut word = [0; 8];
-        self.input.read_exact(&mut word).map_err(|_| self.damaged("the log ends inside a batch"))?;
+        self.input
+            .read_exact(&mut word)
+            .map_err(|_| self.damaged("the log ends inside a batch"))?;
         let head = u64::from_le_bytes(word);
         let len = usize::try_from(head >> 8).unwrap_or(usize::MAX);
         if len > MAX_FRAME {
@@ -191,7 +213,15 @@ impl<R: Read> LogReader<R> {
             return Err(self.damaged("the log ends inside a frame"));
         }
         self.at += 8 + wanted;
-        Ok((head & 0xff, bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect()))
+        Ok((
+            head & 0xff,
+            bytes
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|b| u64::from_le_bytes(*b))
+                .collect(),
+        ))
     }
 
     /// The next batch; `None` behind the last.
@@ -205,7 +235,8 @@ impl<R: Read> LogReader<R> {
             let bad = |why: &str| Error::Log(format!("byte {begin}: {why}"));
             match (tag, words.as_slice()) {
                 (JOB, [id, job @ ..]) => {
-                    let job = Job::from_words(job).ok_or_else(|| bad("a job that cannot be read"))?;
+                    let job =
+                        Job::from_words(job).ok_or_else(|| bad("a job that cannot be read"))?;
                     jobs.push((JobId(*id), job));
                 }
                 (REQUESTS, words) if requests.is_none() => {
@@ -215,7 +246,11 @@ impl<R: Read> LogReader<R> {
                 (DIGEST, &[a, b, c, d]) => {
                     let requests = requests.ok_or_else(|| bad("a digest without requests"))?;
                     self.batches += 1;
-                    return Ok(Some(LoggedBatch { jobs, requests, digest: [a, b, c, d] }));
+                    return Ok(Some(LoggedBatch {
+                        jobs,
+                        requests,
+                        digest: [a, b, c, d],
+                    }));
                 }
                 (END, &[count]) if jobs.is_empty() && requests.is_none() => {
                     if count != self.batches {
@@ -233,13 +268,18 @@ fn line(input: &mut impl Read, at: &mut u64) -> Result<String, Error> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while bytes.len() < 4096 {
-        let read = input.read(&mut byte).map_err(|e| Error::Log(format!("byte {at}: {e}")))?;
+        let read = input
+            .read(&mut byte)
+            .map_err(|e| Error::Log(format!("byte {at}: {e}")))?;
         if read == 0 {
-            return Err(Error::Log(format!("byte {at}: the log ends inside its header")));
+            return Err(Error::Log(format!(
+                "byte {at}: the log ends inside its header"
+            )));
         }
         *at += 1;
         if byte[0] == b'\n' {
-            return String::from_utf8(bytes).map_err(|_| Error::Log("byte 0: the header is not text".into()));
+            return String::from_utf8(bytes)
+                .map_err(|_| Error::Log("byte 0: the header is not text".into()));
         }
         bytes.push(byte[0]);
     }

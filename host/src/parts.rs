@@ -17,7 +17,11 @@ pub trait SlotDesk: Any + Send {
     /// Has the strategy of a memory type execute packed commands.
     ///
     /// Errors: the call must end; the mechanism is rebuilt from the facts.
-    fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault>;
+    fn allocate(
+        &mut self,
+        memory: MemoryTypeId,
+        commands: &[u64],
+    ) -> Result<Vec<u64>, ComponentFault>;
 }
 
 /// A mechanism: plans batches of one device.

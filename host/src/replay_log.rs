@@ -68,7 +68,10 @@ pub fn replay_log<R: Read>(
     Ok(report)
 }
 
-fn plan_again(runtime: &Runtime, batch: LoggedBatch) -> Result<(bool, Vec<Arc<hw::Outcome>>), Error> {
+fn plan_again(
+    runtime: &Runtime,
+    batch: LoggedBatch,
+) -> Result<(bool, Vec<Arc<hw::Outcome>>), Error> {
     runtime.device(0)?.control(move |planner| {
         planner.await_retires(&batch.requests)?;
         let mut outcomes = Vec::new();

@@ -45,7 +45,16 @@ impl Slot {
         let mut running = source.build()?;
         running.restore(geometry, &[])?;
         let (faults, quarantined) = (Vec::new(), false);
-        Ok(Slot { memory, geometry, source, fallback, quarantined, running, faults, restarts: 0 })
+        Ok(Slot {
+            memory,
+            geometry,
+            source,
+            fallback,
+            quarantined,
+            running,
+            faults,
+            restarts: 0,
+        })
     }
 
     pub(crate) fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
@@ -53,7 +62,11 @@ impl Slot {
     }
 
     fn source(&self) -> &Arc<dyn StrategySource> {
-        if self.quarantined { &self.fallback } else { &self.source }
+        if self.quarantined {
+            &self.fallback
+        } else {
+            &self.source
+        }
     }
 
     /// Replaces a strategy that failed on a command: the first time by a fresh instance of
@@ -76,14 +89,21 @@ impl Slot {
                 Err(failed) => fault = failed,
             }
         }
-        Err(ComponentFault::StrategyLost { name: self.source.name().into(), last: fault.to_string() })
+        Err(ComponentFault::StrategyLost {
+            name: self.source.name().into(),
+            last: fault.to_string(),
+        })
     }
 
     fn note(&mut self, fault: &ComponentFault, by: &str) {
         tracing::warn!(memory = %self.memory, strategy = self.source.name(), %fault, by, "strategy replaced");
         if self.faults.len() < REMEMBERED {
             let name = self.source.name().into();
-            self.faults.push(StrategyFault { name, fault: fault.clone(), replaced_by: by.into() });
+            self.faults.push(StrategyFault {
+                name,
+                fault: fault.clone(),
+                replaced_by: by.into(),
+            });
         }
     }
 
@@ -102,9 +122,13 @@ impl Slot {
     /// Gives the slot a fresh component because a call around it failed, not because it did.
     ///
     /// Errors: as [`Slot::replace`].
-    pub(crate) fn rebuild(&mut self, live: &[(AllocationId, Vec<Extent>)]) -> Result<(), ComponentFault> {
+    pub(crate) fn rebuild(
+        &mut self,
+        live: &[(AllocationId, Vec<Extent>)],
+    ) -> Result<(), ComponentFault> {
         let source = self.source().clone();
-        self.restart(&source, live).or_else(|fault| self.replace(fault, 1, live))
+        self.restart(&source, live)
+            .or_else(|fault| self.replace(fault, 1, live))
     }
 
     pub(crate) fn faults(&self) -> &[StrategyFault] {

@@ -35,8 +35,16 @@ impl SystemPool {
     pub fn new(memory: Arc<SystemMemory>) -> Self {
         let size = memory.size() / SYSTEM_GRANULE * SYSTEM_GRANULE;
         let by_offset = (size > 0).then_some((0, size)).into_iter().collect();
-        let holes = Holes { by_offset, residue: RangeMap::default(), used: 0, high_water: 0 };
-        SystemPool { memory, holes: Mutex::new(holes) }
+        let holes = Holes {
+            by_offset,
+            residue: RangeMap::default(),
+            used: 0,
+            high_water: 0,
+        };
+        SystemPool {
+            memory,
+            holes: Mutex::new(holes),
+        }
     }
 
     fn holes(&self) -> MutexGuard<'_, Holes> {
@@ -52,8 +60,14 @@ impl SystemPool {
     pub fn allocate(&self, bytes: u64) -> Result<Vec<Extent>, u64> {
         let mut holes = self.holes();
         let largest = holes.by_offset.values().copied().max().unwrap_or(0);
-        let bytes = round_up(bytes, SYSTEM_GRANULE).filter(|&b| b > 0).ok_or(largest)?;
-        let single = holes.by_offset.iter().find(|(_, have)| **have >= bytes).map(|(&at, _)| at);
+        let bytes = round_up(bytes, SYSTEM_GRANULE)
+            .filter(|&b| b > 0)
+            .ok_or(largest)?;
+        let single = holes
+            .by_offset
+            .iter()
+            .find(|(_, have)| **have >= bytes)
+            .map(|(&at, _)| at);
         let mut extents = Vec::new();
         match single {
             Some(offset) => extents.push(Extent { offset, bytes }),
@@ -61,7 +75,10 @@ impl SystemPool {
                 let mut left = bytes;
                 for (&offset, &have) in &holes.by_offset {
                     let take = have.min(left);
-                    extents.push(Extent { offset, bytes: take });
+                    extents.push(Extent {
+                        offset,
+                        bytes: take,
+                    });
                     left -= take;
                     if left == 0 {
                         break;
@@ -73,7 +90,9 @@ impl SystemPool {
             }
         }
         for extent in &extents {
-            let Some(have) = holes.by_offset.remove(&extent.offset) else { continue };
+            let Some(have) = holes.by_offset.remove(&extent.offset) else {
+                continue;
+            };
             let end = extent.offset + extent.bytes;
             if have > extent.bytes {
                 holes.by_offset.insert(end, have - extent.bytes);
@@ -87,7 +106,11 @@ impl SystemPool {
     /// Gives memory back.
     pub(crate) fn free(&self, extents: &[Extent]) {
         let mut holes = self.holes();
-        for &Extent { mut offset, mut bytes } in extents {
+        for &Extent {
+            mut offset,
+            mut bytes,
+        } in extents
+        {
             holes.used -= bytes;
             if let Some((&before, &have)) = holes.by_offset.range(..offset).next_back()
                 && before + have == offset
@@ -111,7 +134,11 @@ impl SystemPool {
     /// Clears what others left in extents that a tenant is about to see.
     ///
     /// Errors: the system does not take the pages back.
-    pub(crate) fn prepare(&self, extents: &[Extent], tenant: TenantId) -> Result<(), gpumm_hw::DeviceError> {
+    pub(crate) fn prepare(
+        &self,
+        extents: &[Extent],
+        tenant: TenantId,
+    ) -> Result<(), gpumm_hw::DeviceError> {
         let mut holes = self.holes();
         for &extent in extents {
             if holes.residue.overlapping(extent).any(|&t| t != tenant) {

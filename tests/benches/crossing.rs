@@ -13,13 +13,13 @@ use common::{Row, finish, sample};
 use gpumm::parts::{MechanismSource, Parts, SlotDesk};
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
 use gpumm::{BufferDesc, ComponentFault, Pacing, Runtime};
+use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::facts::{Fact, MemoryType, Role};
 use gpumm_contract::request::{Batch, Create, Grants, Placement, Request, Run};
 use gpumm_contract::wire::{Kind, Writer};
 use gpumm_contract::{
     Allocator, BufferId, Geometry, MemoryTypeId, Point, Stamp, TenantId, TimelineId, allocator,
 };
-use gpumm_allocator_tlsf::Tlsf;
 use gpumm_sg_table::SgTables;
 use gpumm_tests::native::{self, NativeManager};
 use serde_json::Map;
@@ -42,9 +42,22 @@ impl SlotDesk for Bare {
 fn facts() -> Vec<u64> {
     let memory = |id, base, evict_to| {
         let id = MemoryTypeId(id);
-        Fact::Memory(MemoryType { id, size: 1 << 36, granule: 4096, evict_to, base, max_segment: 0xffff_f000 })
+        Fact::Memory(MemoryType {
+            id,
+            size: 1 << 36,
+            granule: 4096,
+            evict_to,
+            base,
+            max_segment: 0xffff_f000,
+        })
     };
-    let timeline = |t, role| Fact::Timeline { completed: Point { timeline: TimelineId(t), value: 0 }, role };
+    let timeline = |t, role| Fact::Timeline {
+        completed: Point {
+            timeline: TimelineId(t),
+            value: 0,
+        },
+        role,
+    };
     let mut list = Writer::new(Kind::Facts);
     let facts = [
         memory(0, 1 << 46, None),
@@ -57,16 +70,38 @@ fn facts() -> Vec<u64> {
 }
 
 fn batch(requests: Vec<Request>) -> Vec<u64> {
-    let all = vec![Run { first: 0, count: u32::MAX }];
-    let timelines = (0..2).map(|t| Point { timeline: TimelineId(t), value: 1 }).collect();
-    Batch { grants: Grants { allocations: all.clone(), tables: all, timelines }, requests }.encode().unwrap()
+    let all = vec![Run {
+        first: 0,
+        count: u32::MAX,
+    }];
+    let timelines = (0..2)
+        .map(|t| Point {
+            timeline: TimelineId(t),
+            value: 1,
+        })
+        .collect();
+    Batch {
+        grants: Grants {
+            allocations: all.clone(),
+            tables: all,
+            timelines,
+        },
+        requests,
+    }
+    .encode()
+    .unwrap()
 }
 
 fn mechanism_rows(subject: &str, source: &dyn MechanismSource, rows: &mut Vec<Row>) {
     let mut mechanism = source.build().unwrap();
     mechanism.restore(&[facts()]).unwrap();
     let mut strategy = Tlsf::default();
-    strategy.init(Geometry { size: 1 << 36, granule: 4096 }).unwrap();
+    strategy
+        .init(Geometry {
+            size: 1 << 36,
+            granule: 4096,
+        })
+        .unwrap();
     let mut desk: Option<Box<dyn SlotDesk>> = Some(Box::new(Bare(strategy)));
     let mut call = |words: &[u64]| {
         let (back, plan) = mechanism.execute(words, desk.take().unwrap());
@@ -82,10 +117,17 @@ fn mechanism_rows(subject: &str, source: &dyn MechanismSource, rows: &mut Vec<Ro
         samples,
         extra: Map::new(),
     };
-    rows.push(row("empty".into(), sample(BUDGET, 1000, || (0..1000).for_each(|_| call(&empty)))));
+    rows.push(row(
+        "empty".into(),
+        sample(BUDGET, 1000, || (0..1000).for_each(|_| call(&empty))),
+    ));
     for n in BATCHES {
         let creates = batch((0..n as u64).map(create).collect());
-        let releases = batch((0..n as u64).map(|b| Request::Release(BufferId(b))).collect());
+        let releases = batch(
+            (0..n as u64)
+                .map(|b| Request::Release(BufferId(b)))
+                .collect(),
+        );
         let repeat = 1024 / n;
         let both = || {
             for _ in 0..repeat {
@@ -109,13 +151,18 @@ fn create(n: u64) -> Request {
 }
 
 fn client_rows(subject: &str, parts: Parts, rows: &mut Vec<Row>) {
-    let build = Runtime::builder().sim(1 << 30).system_memory(1 << 20).parts(parts);
+    let build = Runtime::builder()
+        .sim(1 << 30)
+        .system_memory(1 << 20)
+        .parts(parts);
     let runtime = build.pacing(Pacing::Eager).build().unwrap();
     let client = runtime.client();
     for n in BATCHES {
         let both = || {
             let mut batch = client.batch();
-            let made: Vec<_> = (0..n).map(|_| batch.create(BufferDesc::new(65536))).collect();
+            let made: Vec<_> = (0..n)
+                .map(|_| batch.create(BufferDesc::new(65536)))
+                .collect();
             let mut ended = batch.submit().unwrap();
             let mut batch = client.batch();
             for (slot, buffer) in made {
@@ -126,7 +173,14 @@ fn client_rows(subject: &str, parts: Parts, rows: &mut Vec<Row>) {
         let samples = sample(BUDGET, n, both);
         let extra = Map::new();
         let (case, subject) = (format!("client/{n}"), subject.into());
-        rows.push(Row { bench: "crossing", case, subject, unit: "ns/op", samples, extra });
+        rows.push(Row {
+            bench: "crossing",
+            case,
+            subject,
+            unit: "ns/op",
+            samples,
+            extra,
+        });
     }
 }
 
@@ -137,7 +191,11 @@ fn main() {
     mechanism_rows("component", &*component, &mut rows);
     mechanism_rows("native", &*library, &mut rows);
     let wasm = |name| Arc::new(WasmStrategy::built_in(name).unwrap());
-    let parts = Parts { mechanism: component, strategy: wasm("tlsf"), fallback: wasm("tlsf") };
+    let parts = Parts {
+        mechanism: component,
+        strategy: wasm("tlsf"),
+        fallback: wasm("tlsf"),
+    };
     client_rows("component", parts, &mut rows);
     client_rows("native", native::parts("tlsf"), &mut rows);
     rows.sort_by_key(|r| (r.case.clone(), r.subject.clone()));

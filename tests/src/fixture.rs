@@ -14,11 +14,14 @@ pub fn runtime(
     more: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
 ) -> (Runtime, SimControl) {
     let (give, take) = channel();
-    let builder = Runtime::builder().system_memory(system).pacing(pacing).device(move |timelines, memory| {
-        let sim = Sim::new(SimConfig::new("sim", vram), timelines, memory)?;
-        give.send(sim.control()).expect("the test waits");
-        Ok(sim)
-    });
+    let builder = Runtime::builder()
+        .system_memory(system)
+        .pacing(pacing)
+        .device(move |timelines, memory| {
+            let sim = Sim::new(SimConfig::new("sim", vram), timelines, memory)?;
+            give.send(sim.control()).expect("the test waits");
+            Ok(sim)
+        });
     let builder = match parts {
         Some(parts) => builder.parts(parts),
         None => builder,

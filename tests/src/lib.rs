@@ -3,7 +3,11 @@
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
 //! starts Runtimes whose engines a test can hold; [`strategies`] misbehave.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it cannot go on")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where it cannot go on"
+)]
 
 pub mod fixture;
 pub mod life;

@@ -63,7 +63,11 @@ impl Life {
                 None
             }
             Err(error) if error.is_out_of_memory() => {
-                if access { self.tally.access_refused += 1 } else { self.tally.refused += 1 }
+                if access {
+                    self.tally.access_refused += 1
+                } else {
+                    self.tally.refused += 1
+                }
                 None
             }
             Err(error) => panic!("a random life met {error}"),
@@ -92,15 +96,26 @@ impl Life {
             // Squared, so that most are small and some are large.
             let scale = self.rng.f64();
             let bytes = (scale * scale * self.largest as f64) as u64 + 1;
-            let (at, buffer) = batch.create(BufferDesc { priority: self.rng.u8(0..4), ..BufferDesc::new(bytes) });
-            let key = PatternKey { buffer: buffer.id().0, generation: 1 };
-            let write = self.rng.bool().then(|| batch.access(Job::WritePattern(key), &[&buffer], false));
+            let (at, buffer) = batch.create(BufferDesc {
+                priority: self.rng.u8(0..4),
+                ..BufferDesc::new(bytes)
+            });
+            let key = PatternKey {
+                buffer: buffer.id().0,
+                generation: 1,
+            };
+            let write = self
+                .rng
+                .bool()
+                .then(|| batch.access(Job::WritePattern(key), &[&buffer], false));
             made.push((at, buffer, write));
         }
         let mut ended = batch.submit().expect("a device");
         for (at, buffer, write) in made {
             let created = ended.created(at, buffer);
-            let Some(buffer) = self.note(created, false) else { continue };
+            let Some(buffer) = self.note(created, false) else {
+                continue;
+            };
             self.tally.created += 1;
             let mut generation = 0;
             if let Some(write) = write {
@@ -110,7 +125,11 @@ impl Life {
                     generation = 1;
                 }
             }
-            self.items.push(Item { buffer, client, generation });
+            self.items.push(Item {
+                buffer,
+                client,
+                generation,
+            });
         }
     }
 
@@ -121,10 +140,17 @@ impl Life {
         let at = self.rng.usize(0..self.items.len());
         let item = &mut self.items[at];
         let id = item.buffer.id().0;
-        let key = |generation| PatternKey { buffer: id, generation };
+        let key = |generation| PatternKey {
+            buffer: id,
+            generation,
+        };
         let job = match item.generation {
             0 => Job::WritePattern(key(1)),
-            g => Job::Rewrite { old: key(g), new: key(g + 1), check: Check::Full },
+            g => Job::Rewrite {
+                old: key(g),
+                new: key(g + 1),
+                check: Check::Full,
+            },
         };
         let fence = self.clients[item.client].run(job, &[&item.buffer]);
         if let Some(fence) = self.note(fence, true) {
@@ -135,12 +161,17 @@ impl Life {
 
     /// Reads one buffer wherever it is.
     fn copy(&mut self) {
-        let Some(at) = (!self.items.is_empty()).then(|| self.rng.usize(0..self.items.len())) else { return };
+        let Some(at) = (!self.items.is_empty()).then(|| self.rng.usize(0..self.items.len())) else {
+            return;
+        };
         let item = &self.items[at];
         if item.generation == 0 {
             return;
         }
-        let key = PatternKey { buffer: item.buffer.id().0, generation: item.generation };
+        let key = PatternKey {
+            buffer: item.buffer.id().0,
+            generation: item.generation,
+        };
         let mut batch = self.clients[item.client].batch();
         let slot = batch.access(Job::CheckPattern(key), &[&item.buffer], true);
         let fence = batch.submit().expect("a device").take(slot);
@@ -182,17 +213,28 @@ impl Life {
             let mix = item.buffer.id().0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ item.generation;
             self.tally.live_mix = self.tally.live_mix.rotate_left(7) ^ mix;
             if item.generation > 0 {
-                let key = PatternKey { buffer: item.buffer.id().0, generation: item.generation };
+                let key = PatternKey {
+                    buffer: item.buffer.id().0,
+                    generation: item.generation,
+                };
                 let mut batch = self.clients[item.client].batch();
                 let slot = batch.access(Job::CheckPattern(key), &[&item.buffer], true);
-                let fence = batch.submit().expect("a device").take(slot).expect("in place");
+                let fence = batch
+                    .submit()
+                    .expect("a device")
+                    .take(slot)
+                    .expect("in place");
                 self.fences.push(fence);
                 self.settle(0);
             }
             // A drop would be grouped by the time it takes; a batch is a batch in every run.
             let mut batch = self.clients[item.client].batch();
             let slot = batch.release(item.buffer);
-            batch.submit().expect("a device").done(slot).expect("released");
+            batch
+                .submit()
+                .expect("a device")
+                .done(slot)
+                .expect("released");
         }
         self.tally
     }

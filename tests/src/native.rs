@@ -42,7 +42,10 @@ impl<T: Tables + Send + Default> Mechanism for NativeMechanism<T> {
     fn restore(&mut self, facts: &[Vec<u64>]) -> Result<(), ComponentFault> {
         let refused = |e| ComponentFault::Restore(format!("{e:?}"));
         self.0.restore_begin();
-        facts.iter().try_for_each(|list| self.0.restore_part(list)).map_err(refused)?;
+        facts
+            .iter()
+            .try_for_each(|list| self.0.restore_part(list))
+            .map_err(refused)?;
         self.0.restore_end().map_err(refused)
     }
 
@@ -71,7 +74,10 @@ impl<T: Tables + Default + Send + Debug + 'static> MechanismSource for NativeMan
     }
 
     fn build(&self) -> Result<Box<dyn Mechanism>, ComponentFault> {
-        Ok(Box::new(NativeMechanism(Manager::new(T::default(), DeskSlots::default()))))
+        Ok(Box::new(NativeMechanism(Manager::new(
+            T::default(),
+            DeskSlots::default(),
+        ))))
     }
 }
 
@@ -132,5 +138,9 @@ pub fn strategy(name: &str) -> Arc<dyn StrategySource> {
 /// Native parts with a strategy.
 pub fn parts(name: &str) -> Parts {
     let mechanism = Arc::new(NativeManager::<SgTables>::default());
-    Parts { mechanism, strategy: strategy(name), fallback: strategy("tlsf") }
+    Parts {
+        mechanism,
+        strategy: strategy(name),
+        fallback: strategy("tlsf"),
+    }
 }

@@ -18,7 +18,11 @@ struct Recording {
 }
 
 impl SlotDesk for Recording {
-    fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
+    fn allocate(
+        &mut self,
+        memory: MemoryTypeId,
+        commands: &[u64],
+    ) -> Result<Vec<u64>, ComponentFault> {
         let answers = self.inner.allocate(memory, commands)?;
         self.seen.push((memory, commands.to_vec(), answers.clone()));
         Ok(answers)
@@ -31,7 +35,11 @@ struct Replaying {
 }
 
 impl SlotDesk for Replaying {
-    fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
+    fn allocate(
+        &mut self,
+        memory: MemoryTypeId,
+        commands: &[u64],
+    ) -> Result<Vec<u64>, ComponentFault> {
         match self.rest.pop_front() {
             Some((m, c, answers)) if m == memory && c == commands => Ok(answers),
             other => Err(ComponentFault::Nonsense(format!(
@@ -54,7 +62,11 @@ pub struct Shadowed {
 impl Shadowed {
     /// Compares for `steps` calls after every restore.
     pub fn new(source: Arc<dyn MechanismSource>, steps: usize) -> Self {
-        Shadowed { source, steps, compared: Arc::default() }
+        Shadowed {
+            source,
+            steps,
+            compared: Arc::default(),
+        }
     }
 
     /// A counter of compared plans.
@@ -88,7 +100,9 @@ struct Shadowing {
 }
 
 fn facts_of(desk: Box<dyn SlotDesk>) -> (Box<dyn SlotDesk>, Vec<Vec<u64>>) {
-    let desk: Box<Desk> = (desk as Box<dyn Any>).downcast().expect("the planner's own desk");
+    let desk: Box<Desk> = (desk as Box<dyn Any>)
+        .downcast()
+        .expect("the planner's own desk");
     let facts = desk.facts();
     (desk, facts)
 }
@@ -103,16 +117,26 @@ impl Mechanism for Shadowing {
         let mut fresh = self.source.build().expect("a second mechanism");
         fresh.restore(&facts).expect("the ledger's facts");
         self.shadows.push_back((self.steps, fresh));
-        let recording = Box::new(Recording { inner, seen: Vec::new() });
+        let recording = Box::new(Recording {
+            inner,
+            seen: Vec::new(),
+        });
         let (desk, plan) = self.main.execute(requests, recording);
         let recording: Box<Recording> = (desk as Box<dyn Any>).downcast().expect("went in");
         let Recording { inner, seen } = *recording;
         if let Ok(plan) = &plan {
             for (left, shadow) in &mut self.shadows {
                 *left -= 1;
-                let replaying = Box::new(Replaying { rest: seen.clone().into() });
+                let replaying = Box::new(Replaying {
+                    rest: seen.clone().into(),
+                });
                 let (_, again) = shadow.execute(requests, replaying);
-                assert_eq!(again.as_ref().expect("a plan"), plan, "{} calls after a restore", self.steps - *left);
+                assert_eq!(
+                    again.as_ref().expect("a plan"),
+                    plan,
+                    "{} calls after a restore",
+                    self.steps - *left
+                );
                 self.compared.fetch_add(1, Ordering::Relaxed);
             }
             self.shadows.retain(|(left, _)| *left > 0);

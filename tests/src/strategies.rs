@@ -31,7 +31,11 @@ impl StrategySource for Twisted {
     }
 
     fn build(&self) -> Result<Box<dyn Strategy>, ComponentFault> {
-        Ok(Box::new(Twisting { inner: self.inner.build()?, left: self.at, twist: self.twist }))
+        Ok(Box::new(Twisting {
+            inner: self.inner.build()?,
+            left: self.at,
+            twist: self.twist,
+        }))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What happens when a component traps inside a call, lies, or when the executor is sabotaged.
 #![allow(clippy::unwrap_used)]
 
+use gpumm::job::PatternKey;
 use gpumm::parts::{MechanismSource, Parts, StrategySource};
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
 use gpumm::{BufferDesc, ComponentFault, DeviceReport, Error, Job, Pacing, Refusal};
-use gpumm::job::PatternKey;
 use gpumm_components::{MECHANISM_TRAP, patch_trap, strategy_trap, trap_site as site};
 use gpumm_contract::allocator::Answer;
 use gpumm_contract::table::{Hold, TableError, Tables};
@@ -50,16 +50,27 @@ fn built_in(name: &str) -> Arc<dyn StrategySource> {
 /// What must not depend on traps: which buffers live with which content, and that nothing is
 /// corrupt, refused or failed that was not before.
 #[track_caller]
-fn same_but_for_restarts(good: &Tally, trapped: &(Tally, DeviceReport), again: &(Tally, DeviceReport)) {
+fn same_but_for_restarts(
+    good: &Tally,
+    trapped: &(Tally, DeviceReport),
+    again: &(Tally, DeviceReport),
+) {
     assert!(trapped.1.restarts > 0, "the site was never passed");
     assert_eq!(trapped, again, "twice the same");
-    assert_eq!((trapped.0.corrupt, trapped.0.failed, good.refused), (0, 0, 0));
+    assert_eq!(
+        (trapped.0.corrupt, trapped.0.failed, good.refused),
+        (0, 0, 0)
+    );
     assert_eq!(&trapped.0, good);
 }
 
 #[test]
 fn a_mechanism_that_traps_at_any_import_or_export_loses_nothing() {
-    let parts = |mechanism| Parts { mechanism, strategy: built_in("buddy"), fallback: built_in("tlsf") };
+    let parts = |mechanism| Parts {
+        mechanism,
+        strategy: built_in("buddy"),
+        fallback: built_in("tlsf"),
+    };
     let good = life(parts(Arc::new(WasmMechanism::built_in())), 250).0;
     let sites = [
         (site::MANAGER_EXECUTE, 9),
@@ -88,12 +99,21 @@ fn a_strategy_that_traps_loses_nothing() {
     };
     // With buddy everything fits that fits by its bytes, so the outcome does not hang on layout.
     let good = life(parts(built_in("buddy")), 250).0;
-    for (at, countdown) in [(site::STRATEGY_EXECUTE, 17), (site::STRATEGY_EXECUTED, 17), (site::STRATEGY_EXECUTE, 2)] {
+    for (at, countdown) in [
+        (site::STRATEGY_EXECUTE, 17),
+        (site::STRATEGY_EXECUTED, 17),
+        (site::STRATEGY_EXECUTE, 2),
+    ] {
         let run = || life(parts(trapping_strategy("buddy", at, countdown)), 250);
         same_but_for_restarts(&good, &run(), &run());
     }
     // One that cannot even be restored is replaced by the built-in one.
-    let run = || life(parts(trapping_strategy("buddy", site::STRATEGY_EXECUTE, 1)), 100);
+    let run = || {
+        life(
+            parts(trapping_strategy("buddy", site::STRATEGY_EXECUTE, 1)),
+            100,
+        )
+    };
     assert_eq!(run().0, life(parts(built_in("buddy")), 100).0);
 }
 
@@ -106,13 +126,20 @@ fn a_mechanism_that_traps_at_every_start_stops_the_device_by_name() {
     };
     let (runtime, _) = fixture::runtime(VRAM, SYSTEM, Some(parts), Pacing::Window(3), |b| b);
     let error = runtime.client().create(BufferDesc::new(4096)).unwrap_err();
-    assert!(matches!(&error, Error::Request(ComponentFault::Trap(_))), "{error}");
+    assert!(
+        matches!(&error, Error::Request(ComponentFault::Trap(_))),
+        "{error}"
+    );
     let parts = Parts {
         mechanism: trapping_mechanism(site::MANAGER_RESTORE_END, 1),
         strategy: built_in("tlsf"),
         fallback: built_in("tlsf"),
     };
-    let error = gpumm::Runtime::builder().sim(VRAM).parts(parts).build().unwrap_err();
+    let error = gpumm::Runtime::builder()
+        .sim(VRAM)
+        .parts(parts)
+        .build()
+        .unwrap_err();
     assert!(error.is_component_failure(), "{error}");
 }
 
@@ -128,23 +155,41 @@ fn strategies_that_lie_are_replaced_within_the_request() {
     let twists: [(&str, Twist); 9] = [
         ("overlap", |l| first_extents(l, |e| e[0].offset = 0)),
         ("outside", |l| first_extents(l, |e| e[0].offset = VRAM)),
-        ("overflow", |l| first_extents(l, |e| e[0].offset = u64::MAX - 4095)),
+        ("overflow", |l| {
+            first_extents(l, |e| e[0].offset = u64::MAX - 4095)
+        }),
         ("granule", |l| first_extents(l, |e| e[0].offset += 1)),
-        ("too small", |l| first_extents(l, |e| e[0].bytes -= 4096.min(e[0].bytes))),
+        ("too small", |l| {
+            first_extents(l, |e| e[0].bytes -= 4096.min(e[0].bytes))
+        }),
         ("too large", |l| first_extents(l, |e| e[0].bytes += 4096)),
-        ("twice", |l| first_extents(l, |e| {
-            let half = Extent { bytes: e[0].bytes / 2, ..e[0] };
-            *e = vec![half, half];
-        })),
+        ("twice", |l| {
+            first_extents(l, |e| {
+                let half = Extent {
+                    bytes: e[0].bytes / 2,
+                    ..e[0]
+                };
+                *e = vec![half, half];
+            })
+        }),
         ("too few", |l| _ = l.pop()),
-        ("too many", |l| l.push(Answer::Freed(gpumm_contract::AllocationId(3)))),
+        ("too many", |l| {
+            l.push(Answer::Freed(gpumm_contract::AllocationId(3)))
+        }),
     ];
     let good = life(native::parts("buddy"), 120).0;
     for (name, twist) in twists {
         for at in [3, 20] {
             let strategy = Arc::new(Twisted::new(native::strategy("buddy"), at, twist));
             let fallback = native::strategy("buddy");
-            let run = life(Parts { strategy, fallback, ..native::parts("buddy") }, 120);
+            let run = life(
+                Parts {
+                    strategy,
+                    fallback,
+                    ..native::parts("buddy")
+                },
+                120,
+            );
             assert!(run.1.restarts > 0, "'{name}' went unnoticed");
             assert_eq!(run.0, good, "'{name}' changed what clients see");
         }
@@ -162,7 +207,13 @@ impl Tables for Forgetful {
     fn clear(&mut self) {
         self.inner.clear();
     }
-    fn build(&mut self, t: TableId, e: &[Extent], b: u64, m: u64) -> Result<Vec<Segment>, TableError> {
+    fn build(
+        &mut self,
+        t: TableId,
+        e: &[Extent],
+        b: u64,
+        m: u64,
+    ) -> Result<Vec<Segment>, TableError> {
         self.inner.build(t, e, b, m)
     }
     fn adopt(&mut self, t: TableId, s: &[Segment], l: bool, h: &[Hold]) -> Result<(), TableError> {
@@ -170,7 +221,11 @@ impl Tables for Forgetful {
     }
     fn hold(&mut self, table: TableId, hold: Hold) -> Result<(), TableError> {
         self.holds += 1;
-        if self.holds % 5 == 0 { Ok(()) } else { self.inner.hold(table, hold) }
+        if self.holds.is_multiple_of(5) {
+            Ok(())
+        } else {
+            self.inner.hold(table, hold)
+        }
     }
     fn put_layout(&mut self, table: TableId) -> Result<bool, TableError> {
         self.inner.put_layout(table)
@@ -183,7 +238,10 @@ impl Tables for Forgetful {
 #[test]
 fn a_forgotten_hold_of_a_table_is_refused_by_the_ledger() {
     let mechanism = Arc::new(NativeManager::<Forgetful>::default());
-    let parts = Parts { mechanism, ..native::parts("tlsf") };
+    let parts = Parts {
+        mechanism,
+        ..native::parts("tlsf")
+    };
     let (runtime, sim) = fixture::runtime(VRAM, SYSTEM, Some(parts), Pacing::Window(2), |b| b);
     // Held, so that every use is still in flight when its table is let go.
     sim.hold_all();
@@ -191,7 +249,10 @@ fn a_forgotten_hold_of_a_table_is_refused_by_the_ledger() {
     let mut refused = 0;
     for n in 0..12 {
         let buffer = client.create(BufferDesc::new(8192)).unwrap();
-        let key = PatternKey { buffer: n, generation: 1 };
+        let key = PatternKey {
+            buffer: n,
+            generation: 1,
+        };
         let mut batch = client.batch();
         let run = batch.access(Job::WritePattern(key), &[&buffer], false);
         let release = batch.release(buffer);
@@ -207,32 +268,60 @@ fn a_forgotten_hold_of_a_table_is_refused_by_the_ledger() {
     }
     sim.release_all();
     let restarts = runtime.device(0).unwrap().report().unwrap().restarts;
-    assert!(restarts > 0 || refused > 0, "a hold was forgotten and nobody noticed");
+    assert!(
+        restarts > 0 || refused > 0,
+        "a hold was forgotten and nobody noticed"
+    );
 }
 
 /// Writes a buffer of several segments, evicts it, brings it back, checks it.
 fn corrupted_by(sabotage: Option<Sabotage>) -> u64 {
-    let (runtime, sim) = fixture::runtime(1 << 20, 8 << 20, Some(native::parts("buddy")), Pacing::Window(2), |b| b);
+    let (runtime, sim) = fixture::runtime(
+        1 << 20,
+        8 << 20,
+        Some(native::parts("buddy")),
+        Pacing::Window(2),
+        |b| b,
+    );
     let client = runtime.client();
     // Every second page stays taken by what is evicted last, so the buffer lies in single pages.
-    let page = BufferDesc { priority: 3, ..BufferDesc::new(4096) };
-    let mut pages: Vec<_> =
-        client.create_many(&vec![page; 256]).unwrap().into_iter().map(|b| b.unwrap()).collect();
+    let page = BufferDesc {
+        priority: 3,
+        ..BufferDesc::new(4096)
+    };
+    let mut pages: Vec<_> = client
+        .create_many(&vec![page; 256])
+        .unwrap()
+        .into_iter()
+        .map(|b| b.unwrap())
+        .collect();
     let mut at = 0;
     pages.retain(|_| {
         at += 1;
         at % 2 == 0
     });
     let buffer = client.create(BufferDesc::new(100 * 4096 + 1000)).unwrap();
-    let key = PatternKey { buffer: 9, generation: 1 };
-    client.run(Job::WritePattern(key), &[&buffer]).unwrap().wait().unwrap();
+    let key = PatternKey {
+        buffer: 9,
+        generation: 1,
+    };
+    client
+        .run(Job::WritePattern(key), &[&buffer])
+        .unwrap()
+        .wait()
+        .unwrap();
     if let Some(sabotage) = sabotage {
         sim.sabotage(sabotage).unwrap();
     }
     // Out (command 0), filled (1), out (2), and the first one back in (3).
     let other = client.create(BufferDesc::new(100 * 4096)).unwrap();
     other.fill(7).unwrap().wait().unwrap();
-    match client.run(Job::CheckPattern(key), &[&buffer]).unwrap().outcome().unwrap() {
+    match client
+        .run(Job::CheckPattern(key), &[&buffer])
+        .unwrap()
+        .outcome()
+        .unwrap()
+    {
         OutcomeValue::Checked(report) => {
             assert_eq!(report.bytes_verified, 100 * 4096 + 1000);
             report.corrupt_bytes
@@ -244,7 +333,23 @@ fn corrupted_by(sabotage: Option<Sabotage>) -> u64 {
 #[test]
 fn a_dropped_or_exchanged_segment_is_seen() {
     assert_eq!(corrupted_by(None), 0);
-    assert!(corrupted_by(Some(Sabotage::DropSegment { nth_command: 0, segment: 0 })) > 0);
-    assert!(corrupted_by(Some(Sabotage::DropSegment { nth_command: 3, segment: 40 })) > 0);
-    assert!(corrupted_by(Some(Sabotage::SwapSegments { nth_command: 3, a: 3, b: 60 })) > 0);
+    assert!(
+        corrupted_by(Some(Sabotage::DropSegment {
+            nth_command: 0,
+            segment: 0
+        })) > 0
+    );
+    assert!(
+        corrupted_by(Some(Sabotage::DropSegment {
+            nth_command: 3,
+            segment: 40
+        })) > 0
+    );
+    assert!(
+        corrupted_by(Some(Sabotage::SwapSegments {
+            nth_command: 3,
+            a: 3,
+            b: 60
+        })) > 0
+    );
 }

@@ -5,10 +5,10 @@ use gpumm::parts::Parts;
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
 use gpumm::{DeviceReport, Pacing};
 use gpumm_sg_table::SgTables;
+use gpumm_tests::fixture;
 use gpumm_tests::life::{Life, Tally};
 use gpumm_tests::native::{self, NativeManager};
 use gpumm_tests::shadow::Shadowed;
-use gpumm_tests::fixture;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -47,9 +47,15 @@ fn a_restored_native_mechanism_plans_the_next_hundred_alike() {
     for seed in 0..3 {
         let shadowed = Shadowed::new(Arc::new(NativeManager::<SgTables>::default()), 100);
         let compared = shadowed.compared();
-        let parts = Parts { mechanism: Arc::new(shadowed), ..native::parts("tlsf") };
+        let parts = Parts {
+            mechanism: Arc::new(shadowed),
+            ..native::parts("tlsf")
+        };
         let (tally, report) = live(parts, seed, 400, 0);
-        assert!(report.counts.evictions > 20 && report.counts.swap_ins > 20, "{report:?}");
+        assert!(
+            report.counts.evictions > 20 && report.counts.swap_ins > 20,
+            "{report:?}"
+        );
         assert!(tally.verified > 0 && compared.load(Ordering::Relaxed) > 20_000);
     }
 }
@@ -58,7 +64,10 @@ fn a_restored_native_mechanism_plans_the_next_hundred_alike() {
 fn a_restored_component_plans_the_next_hundred_alike() {
     let shadowed = Shadowed::new(Arc::new(WasmMechanism::built_in()), 100);
     let compared = shadowed.compared();
-    let parts = Parts { mechanism: Arc::new(shadowed), ..wasm("buddy") };
+    let parts = Parts {
+        mechanism: Arc::new(shadowed),
+        ..wasm("buddy")
+    };
     let (_, report) = live(parts, 7, 250, 0);
     assert!(report.counts.evictions > 20, "{report:?}");
     assert!(compared.load(Ordering::Relaxed) > 10_000);
@@ -70,7 +79,11 @@ fn library_and_component_plan_alike() {
         for seed in 0..4 {
             let (native_tally, native) = live(native::parts(strategy), seed, 600, 0);
             let (wasm_tally, wasm) = live(wasm(strategy), seed, 600, 0);
-            assert_eq!((native_tally, native), (wasm_tally, wasm), "{strategy} seed {seed}");
+            assert_eq!(
+                (native_tally, native),
+                (wasm_tally, wasm),
+                "{strategy} seed {seed}"
+            );
         }
     }
 }
@@ -82,6 +95,12 @@ fn a_mechanism_killed_between_calls_changes_nothing_but_the_count() {
         let (killed_tally, killed) = live(wasm("tlsf"), seed, 500, every);
         assert_eq!(undisturbed_tally, killed_tally);
         assert!(killed.restarts >= (500 / every) as u64 && undisturbed.restarts == 0);
-        assert_eq!(DeviceReport { restarts: 0, ..killed }, undisturbed);
+        assert_eq!(
+            DeviceReport {
+                restarts: 0,
+                ..killed
+            },
+            undisturbed
+        );
     }
 }

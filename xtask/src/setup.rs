@@ -47,9 +47,8 @@ fn rustup(kind: &str, name: &str) -> Result<()> {
     rustup.args([kind, "add", name, "--toolchain", &channel]);
     let line = run::spelled(&rustup);
     eprintln!("xtask: {line}");
-    run::run(&mut rustup).with_context(|| {
-        format!("the {kind} {name} is missing for Rust {channel}, and `{line}` did not add it")
-    })
+    run::run(&mut rustup)
+        .with_context(|| format!("the {kind} {name} is missing for Rust {channel}"))
 }
 
 /// The channel of `rust-toolchain.toml`.

@@ -20,7 +20,9 @@ impl Extent {
 
 /// The sum of the extents' bytes, or `None` where it does not fit in 64 bits.
 pub fn total(extents: &[Extent]) -> Option<u64> {
-    extents.iter().try_fold(0u64, |sum, e| sum.checked_add(e.bytes))
+    extents
+        .iter()
+        .try_fold(0u64, |sum, e| sum.checked_add(e.bytes))
 }
 
 /// A piece of memory as the device's DMA addresses it.

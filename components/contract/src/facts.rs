@@ -139,10 +139,15 @@ impl Fact {
                 let to = m.evict_to.map_or(255, |to| to.0);
                 b.extend([m.size, m.granule, to.into(), m.base, m.max_segment]);
             }),
-            Fact::Timeline { completed, role } => {
-                out.item(2, completed.timeline.0, |b| b.extend([completed.value, *role as u64]))
-            }
-            Fact::Table { table, layout, holds, segments } => out.item(3, table.0, |b| {
+            Fact::Timeline { completed, role } => out.item(2, completed.timeline.0, |b| {
+                b.extend([completed.value, *role as u64])
+            }),
+            Fact::Table {
+                table,
+                layout,
+                holds,
+                segments,
+            } => out.item(3, table.0, |b| {
                 b.extend([u64::from(*layout), holds.len() as u64]);
                 for h in holds {
                     b.extend([h.holder as u64, h.until.timeline.0.into(), h.until.value]);
@@ -150,10 +155,18 @@ impl Fact {
                 b.extend(segments.iter().flat_map(|s| [s.address, s.bytes]));
             }),
             Fact::Buffer(f) => out.item(4, f.tenant.0, |b| f.body(b)),
-            Fact::Residue { memory, extent, tenant } => {
-                out.item(5, memory.0.into(), |b| b.extend([extent.offset, extent.bytes, tenant.0.into()]))
-            }
-            Fact::Pending { memory, extent, after } => out.item(6, memory.0.into(), |b| {
+            Fact::Residue {
+                memory,
+                extent,
+                tenant,
+            } => out.item(5, memory.0.into(), |b| {
+                b.extend([extent.offset, extent.bytes, tenant.0.into()])
+            }),
+            Fact::Pending {
+                memory,
+                extent,
+                after,
+            } => out.item(6, memory.0.into(), |b| {
                 b.extend([extent.offset, extent.bytes]);
                 put_points(after, b);
             }),
@@ -163,29 +176,60 @@ impl Fact {
     /// Reads one fact.
     pub fn decode(item: &Item<'_>) -> Result<Fact, WireError> {
         let wrong = || WireError::Value(item.number);
-        let memory = || u8::try_from(item.operand).map(MemoryTypeId).map_err(|_| wrong());
+        let memory = || {
+            u8::try_from(item.operand)
+                .map(MemoryTypeId)
+                .map_err(|_| wrong())
+        };
         Ok(match item.op {
             1 => {
                 let [size, granule, to, base, max_segment] = item.exactly()?;
                 let to = u8::try_from(to).map_err(|_| wrong())?;
                 let evict_to = (to != 255).then_some(MemoryTypeId(to));
-                Fact::Memory(MemoryType { id: memory()?, size, granule, evict_to, base, max_segment })
+                Fact::Memory(MemoryType {
+                    id: memory()?,
+                    size,
+                    granule,
+                    evict_to,
+                    base,
+                    max_segment,
+                })
             }
             2 => {
                 let [value, role] = item.exactly()?;
-                let completed = Point { timeline: TimelineId(item.operand), value };
+                let completed = Point {
+                    timeline: TimelineId(item.operand),
+                    value,
+                };
                 match role {
-                    0 => Fact::Timeline { completed, role: Role::Run },
-                    1 => Fact::Timeline { completed, role: Role::Copy },
+                    0 => Fact::Timeline {
+                        completed,
+                        role: Role::Run,
+                    },
+                    1 => Fact::Timeline {
+                        completed,
+                        role: Role::Copy,
+                    },
                     _ => return Err(wrong()),
                 }
             }
             3 => {
                 let ([layout, count], mut rest) = item.at_least()?;
-                let holds = take(item, &mut rest, count, |[holder, timeline, value]: [u64; 3]| {
-                    let until = Point { timeline: TimelineId(item.narrow(timeline)?), value };
-                    Ok(Hold { holder: Holder::from_code(holder).ok_or_else(wrong)?, until })
-                })?;
+                let holds = take(
+                    item,
+                    &mut rest,
+                    count,
+                    |[holder, timeline, value]: [u64; 3]| {
+                        let until = Point {
+                            timeline: TimelineId(item.narrow(timeline)?),
+                            value,
+                        };
+                        Ok(Hold {
+                            holder: Holder::from_code(holder).ok_or_else(wrong)?,
+                            until,
+                        })
+                    },
+                )?;
                 let pieces = (rest.len() / 2) as u64;
                 let segments = take(item, &mut rest, pieces, |[address, bytes]: [u64; 2]| {
                     Ok(Segment { address, bytes })
@@ -193,13 +237,22 @@ impl Fact {
                 if !rest.is_empty() || layout > 1 {
                     return Err(wrong());
                 }
-                Fact::Table { table: TableId(item.operand), layout: layout == 1, holds, segments }
+                Fact::Table {
+                    table: TableId(item.operand),
+                    layout: layout == 1,
+                    holds,
+                    segments,
+                }
             }
             4 => Fact::Buffer(BufferFact::decode(item)?),
             5 => {
                 let [offset, bytes, tenant] = item.exactly()?;
                 let tenant = TenantId(item.narrow(tenant)?);
-                Fact::Residue { memory: memory()?, extent: Extent { offset, bytes }, tenant }
+                Fact::Residue {
+                    memory: memory()?,
+                    extent: Extent { offset, bytes },
+                    tenant,
+                }
             }
             6 => {
                 let ([offset, bytes], mut rest) = item.at_least()?;
@@ -208,7 +261,11 @@ impl Fact {
                 if !rest.is_empty() {
                     return Err(wrong());
                 }
-                Fact::Pending { memory: memory()?, extent: Extent { offset, bytes }, after }
+                Fact::Pending {
+                    memory: memory()?,
+                    extent: Extent { offset, bytes },
+                    after,
+                }
             }
             _ => return Err(item.unknown()),
         })
@@ -217,14 +274,25 @@ impl Fact {
 
 impl BufferFact {
     fn body(&self, b: &mut Vec<u64>) {
-        b.extend([self.buffer.0, self.bytes, self.placement.word(), self.priority.into(), self.stamp.0]);
+        b.extend([
+            self.buffer.0,
+            self.bytes,
+            self.placement.word(),
+            self.priority.into(),
+            self.stamp.0,
+        ]);
         b.extend([
             u64::from(self.written),
             self.allocation.0.into(),
             self.memory.0.into(),
             self.table.0.into(),
         ]);
-        let counts = [self.extents.len(), self.readers.len(), self.writers.len(), self.inherited.len()];
+        let counts = [
+            self.extents.len(),
+            self.readers.len(),
+            self.writers.len(),
+            self.inherited.len(),
+        ];
         b.extend(counts.map(|n| n as u64));
         b.extend(self.extents.iter().flat_map(|e| [e.offset, e.bytes]));
         put_points(&self.readers, b);
@@ -235,8 +303,19 @@ impl BufferFact {
     fn decode(item: &Item<'_>) -> Result<Self, WireError> {
         let wrong = || WireError::Value(item.number);
         let ([buffer, bytes, placement, priority, stamp], rest) = item.at_least()?;
-        let Some((&[written, allocation, memory, table, extents, readers, writers, inherited], mut rest)) =
-            rest.split_first_chunk::<8>()
+        let Some((
+            &[
+                written,
+                allocation,
+                memory,
+                table,
+                extents,
+                readers,
+                writers,
+                inherited,
+            ],
+            mut rest,
+        )) = rest.split_first_chunk::<8>()
         else {
             return Err(WireError::Length(item.number));
         };
@@ -258,7 +337,11 @@ impl BufferFact {
             writers: points(item, &mut rest, writers)?,
             inherited: points(item, &mut rest, inherited)?,
         };
-        if rest.is_empty() && written <= 1 { Ok(fact) } else { Err(wrong()) }
+        if rest.is_empty() && written <= 1 {
+            Ok(fact)
+        } else {
+            Err(wrong())
+        }
     }
 }
 
@@ -269,15 +352,23 @@ fn take<const N: usize, T>(
     mut make: impl FnMut([u64; N]) -> Result<T, WireError>,
 ) -> Result<Vec<T>, WireError> {
     let words = usize::try_from(count).ok().and_then(|n| n.checked_mul(N));
-    let (mine, after) =
-        words.and_then(|n| rest.split_at_checked(n)).ok_or(WireError::Length(item.number))?;
+    let (mine, after) = words
+        .and_then(|n| rest.split_at_checked(n))
+        .ok_or(WireError::Length(item.number))?;
     *rest = after;
-    mine.as_chunks::<N>().0.iter().map(|chunk| make(*chunk)).collect()
+    mine.as_chunks::<N>()
+        .0
+        .iter()
+        .map(|chunk| make(*chunk))
+        .collect()
 }
 
 fn points(item: &Item<'_>, rest: &mut &[u64], count: u64) -> Result<PointSet, WireError> {
     let list = take(item, rest, count, |[timeline, value]: [u64; 2]| {
-        Ok(Point { timeline: TimelineId(item.narrow(timeline)?), value })
+        Ok(Point {
+            timeline: TimelineId(item.narrow(timeline)?),
+            value,
+        })
     })?;
     Ok(list.into_iter().collect())
 }

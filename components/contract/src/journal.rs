@@ -16,7 +16,10 @@ pub struct Journaled<K, V> {
 
 impl<K, V> Default for Journaled<K, V> {
     fn default() -> Self {
-        Journaled { map: BTreeMap::new(), undo: None }
+        Journaled {
+            map: BTreeMap::new(),
+            undo: None,
+        }
     }
 }
 

@@ -78,7 +78,10 @@ mod tests {
 
     #[test]
     fn the_later_point_of_a_timeline_wins() {
-        let at = |t, value| Point { timeline: TimelineId(t), value };
+        let at = |t, value| Point {
+            timeline: TimelineId(t),
+            value,
+        };
         let mut set: PointSet = [at(2, 5), at(1, 9), at(2, 3)].into_iter().collect();
         assert!(set.iter().eq([at(1, 9), at(2, 5)]));
         set.retire(|p| p.timeline == TimelineId(1));

@@ -15,7 +15,9 @@ pub struct RangeMap<V> {
 
 impl<V> Default for RangeMap<V> {
     fn default() -> Self {
-        RangeMap { map: Journaled::default() }
+        RangeMap {
+            map: Journaled::default(),
+        }
     }
 }
 
@@ -24,7 +26,9 @@ impl<V: Clone + PartialEq> RangeMap<V> {
     ///
     /// Bounds: an empty extent, or one whose end does not fit in 64 bits, changes nothing.
     pub fn set(&mut self, extent: Extent, value: V) {
-        let (mut start, Some(mut end)) = (extent.offset, extent.end()) else { return };
+        let (mut start, Some(mut end)) = (extent.offset, extent.end()) else {
+            return;
+        };
         if start == end {
             return;
         }
@@ -47,9 +51,13 @@ impl<V: Clone + PartialEq> RangeMap<V> {
 
     /// Takes the values of an extent's bytes away.
     pub fn clear(&mut self, extent: Extent) {
-        let Some(end) = extent.end().filter(|_| extent.bytes > 0) else { return };
+        let Some(end) = extent.end().filter(|_| extent.bytes > 0) else {
+            return;
+        };
         for (start, to) in self.touched(extent) {
-            let Some((_, value)) = self.map.remove(&start) else { continue };
+            let Some((_, value)) = self.map.remove(&start) else {
+                continue;
+            };
             if start < extent.offset {
                 self.map.insert(start, (extent.offset, value.clone()));
             }
@@ -60,12 +68,18 @@ impl<V: Clone + PartialEq> RangeMap<V> {
     }
 
     fn touched(&self, extent: Extent) -> Vec<(u64, u64)> {
-        self.over(extent).map(|(start, end, _)| (start, end)).collect()
+        self.over(extent)
+            .map(|(start, end, _)| (start, end))
+            .collect()
     }
 
     fn over(&self, extent: Extent) -> impl Iterator<Item = (u64, u64, &V)> {
         let end = extent.end().unwrap_or(extent.offset);
-        let first = self.map.range(..=extent.offset).next_back().map_or(extent.offset, |(&at, _)| at);
+        let first = self
+            .map
+            .range(..=extent.offset)
+            .next_back()
+            .map_or(extent.offset, |(&at, _)| at);
         self.map
             .range(first.min(end)..end)
             .map(|(&start, (to, value))| (start, *to, value))
@@ -79,7 +93,15 @@ impl<V: Clone + PartialEq> RangeMap<V> {
 
     /// All ranges with their values, by address.
     pub fn iter(&self) -> impl Iterator<Item = (Extent, &V)> {
-        self.map.iter().map(|(&offset, (end, value))| (Extent { offset, bytes: end - offset }, value))
+        self.map.iter().map(|(&offset, (end, value))| {
+            (
+                Extent {
+                    offset,
+                    bytes: end - offset,
+                },
+                value,
+            )
+        })
     }
 
     /// The end of the last range; 0 when no byte has a value.
@@ -89,8 +111,12 @@ impl<V: Clone + PartialEq> RangeMap<V> {
 
     /// Keeps the ranges whose value passes.
     pub fn retain(&mut self, keep: impl Fn(&V) -> bool) {
-        let gone: Vec<u64> =
-            self.map.iter().filter(|(_, (_, value))| !keep(value)).map(|(&at, _)| at).collect();
+        let gone: Vec<u64> = self
+            .map
+            .iter()
+            .filter(|(_, (_, value))| !keep(value))
+            .map(|(&at, _)| at)
+            .collect();
         for at in gone {
             self.map.remove(&at);
         }
@@ -134,7 +160,10 @@ mod tests {
         let mut model = [0u8; 64];
         for step in 0..20_000 {
             let start = rng.u64(0..64);
-            let extent = Extent { offset: start, bytes: rng.u64(0..=64 - start) };
+            let extent = Extent {
+                offset: start,
+                bytes: rng.u64(0..=64 - start),
+            };
             let range = start as usize..(start + extent.bytes) as usize;
             let journaled = step % 3 == 0;
             let before = model;
@@ -160,13 +189,23 @@ mod tests {
             let mut seen = [0u8; 64];
             let mut last: Option<(u64, u8)> = None;
             for (e, &v) in map.iter() {
-                assert!(e.bytes > 0 && last.is_none_or(|(end, lv)| end < e.offset || end == e.offset && lv != v));
+                assert!(
+                    e.bytes > 0
+                        && last
+                            .is_none_or(|(end, lv)| end < e.offset || end == e.offset && lv != v)
+                );
                 seen[e.offset as usize..(e.offset + e.bytes) as usize].fill(v);
                 last = Some((e.offset + e.bytes, v));
             }
             assert_eq!(seen, model);
             let probe = rng.u64(0..60);
-            let mut hit: Vec<u8> = map.overlapping(Extent { offset: probe, bytes: 4 }).copied().collect();
+            let mut hit: Vec<u8> = map
+                .overlapping(Extent {
+                    offset: probe,
+                    bytes: 4,
+                })
+                .copied()
+                .collect();
             hit.dedup();
             let mut want: Vec<u8> = model[probe as usize..probe as usize + 4].to_vec();
             want.retain(|&v| v != 0);

@@ -54,7 +54,9 @@ impl Placement {
             return None;
         }
         let pack = |p: &Place| u64::from(p.memory.0) | (p.pass as u64) << 8 | 1 << 15;
-        Some(Placement(places.iter().rev().fold(0, |word, p| word << 16 | pack(p))))
+        Some(Placement(
+            places.iter().rev().fold(0, |word, p| word << 16 | pack(p)),
+        ))
     }
 
     /// The placement that accepts one memory type.
@@ -81,14 +83,17 @@ impl Placement {
 
     /// The places, best first.
     pub fn iter(self) -> impl Iterator<Item = Place> {
-        (0..4).map(move |slot| self.0 >> (slot * 16)).take_while(|w| w & (1 << 15) != 0).map(|w| Place {
-            memory: MemoryTypeId(w as u8),
-            pass: match w >> 8 & 3 {
-                0 => Pass::Both,
-                1 => Pass::Desired,
-                _ => Pass::Fallback,
-            },
-        })
+        (0..4)
+            .map(move |slot| self.0 >> (slot * 16))
+            .take_while(|w| w & (1 << 15) != 0)
+            .map(|w| Place {
+                memory: MemoryTypeId(w as u8),
+                pass: match w >> 8 & 3 {
+                    0 => Pass::Both,
+                    1 => Pass::Desired,
+                    _ => Pass::Fallback,
+                },
+            })
     }
 
     /// Whether a buffer in this memory type need not move.
@@ -170,12 +175,24 @@ impl Request {
     pub fn encode(&self, out: &mut Writer) -> bool {
         match self {
             Request::Create(c) => out.item(16, c.tenant.0, |body| {
-                body.extend([c.buffer.0, c.bytes, c.placement.word(), c.priority.into(), c.stamp.0]);
+                body.extend([
+                    c.buffer.0,
+                    c.bytes,
+                    c.placement.word(),
+                    c.priority.into(),
+                    c.stamp.0,
+                ]);
             }),
-            Request::Access(a) => out.item(17, if a.anywhere { FLAG_ANYWHERE } else { 0 }, |body| {
-                body.extend([a.job.0, a.timeline.0.into(), a.stamp.0]);
-                body.extend(a.uses.iter().flat_map(|u| [u.buffer.0, u64::from(u.intent == Intent::Write)]));
-            }),
+            Request::Access(a) => {
+                out.item(17, if a.anywhere { FLAG_ANYWHERE } else { 0 }, |body| {
+                    body.extend([a.job.0, a.timeline.0.into(), a.stamp.0]);
+                    body.extend(
+                        a.uses
+                            .iter()
+                            .flat_map(|u| [u.buffer.0, u64::from(u.intent == Intent::Write)]),
+                    );
+                })
+            }
             Request::Release(buffer) => out.item(18, 0, |body| body.push(buffer.0)),
             Request::Retire(p) => out.item(19, p.timeline.0, |body| body.push(p.value)),
         }
@@ -191,7 +208,10 @@ impl Request {
                     tenant: TenantId(item.operand),
                     bytes,
                     placement: Placement::from_word(placement).ok_or(wrong)?,
-                    priority: u8::try_from(priority).ok().filter(|p| *p < 4).ok_or(wrong)?,
+                    priority: u8::try_from(priority)
+                        .ok()
+                        .filter(|p| *p < 4)
+                        .ok_or(wrong)?,
                     stamp: Stamp(stamp),
                 }))
             }
@@ -201,8 +221,14 @@ impl Request {
                     return Err(wrong);
                 }
                 let one = |pair: &[u64]| match pair[1] {
-                    0 => Ok(Use { buffer: BufferId(pair[0]), intent: Intent::Read }),
-                    1 => Ok(Use { buffer: BufferId(pair[0]), intent: Intent::Write }),
+                    0 => Ok(Use {
+                        buffer: BufferId(pair[0]),
+                        intent: Intent::Read,
+                    }),
+                    1 => Ok(Use {
+                        buffer: BufferId(pair[0]),
+                        intent: Intent::Write,
+                    }),
                     _ => Err(wrong),
                 };
                 Ok(Request::Access(Access {
@@ -213,9 +239,14 @@ impl Request {
                     uses: uses.chunks_exact(2).map(one).collect::<Result<_, _>>()?,
                 }))
             }
-            18 => item.exactly().map(|[buffer]| Request::Release(BufferId(buffer))),
+            18 => item
+                .exactly()
+                .map(|[buffer]| Request::Release(BufferId(buffer))),
             19 => item.exactly().map(|[value]| {
-                Request::Retire(Point { timeline: TimelineId(item.operand), value })
+                Request::Retire(Point {
+                    timeline: TimelineId(item.operand),
+                    value,
+                })
             }),
             _ => Err(item.unknown()),
         }
@@ -249,11 +280,17 @@ impl Grants {
     #[must_use]
     pub fn encode(&self, out: &mut Writer) -> bool {
         let runs = |runs: &[Run], body: &mut Vec<u64>| {
-            body.extend(runs.iter().flat_map(|r| [u64::from(r.first), u64::from(r.count)]));
+            body.extend(
+                runs.iter()
+                    .flat_map(|r| [u64::from(r.first), u64::from(r.count)]),
+            );
         };
         out.item(1, 0, |body| runs(&self.allocations, body))
             && out.item(2, 0, |body| runs(&self.tables, body))
-            && self.timelines.iter().all(|p| out.item(3, p.timeline.0, |body| body.push(p.value)))
+            && self
+                .timelines
+                .iter()
+                .all(|p| out.item(3, p.timeline.0, |body| body.push(p.value)))
     }
 }
 
@@ -286,7 +323,10 @@ impl Batch {
                 2 => runs(&item, &mut batch.grants.tables)?,
                 3 => {
                     let [value] = item.exactly()?;
-                    batch.grants.timelines.push(Point { timeline: TimelineId(item.operand), value });
+                    batch.grants.timelines.push(Point {
+                        timeline: TimelineId(item.operand),
+                        value,
+                    });
                 }
                 _ => batch.requests.push(Request::decode(&item)?),
             }
@@ -296,12 +336,17 @@ impl Batch {
 }
 
 fn runs(item: &Item<'_>, into: &mut Vec<Run>) -> Result<(), WireError> {
-    if item.body.len() % 2 != 0 {
+    if !item.body.len().is_multiple_of(2) {
         return Err(WireError::Length(item.number));
     }
     for pair in item.body.chunks_exact(2) {
-        let run = Run { first: item.narrow(pair[0])?, count: item.narrow(pair[1])? };
-        let after = into.last().map_or(0, |l: &Run| u64::from(l.first) + u64::from(l.count));
+        let run = Run {
+            first: item.narrow(pair[0])?,
+            count: item.narrow(pair[1])?,
+        };
+        let after = into
+            .last()
+            .map_or(0, |l: &Run| u64::from(l.first) + u64::from(l.count));
         if run.count == 0 || u64::from(run.first) < after {
             return Err(WireError::Value(item.number));
         }

@@ -30,7 +30,9 @@ impl Holder {
     /// The holder of a code.
     pub fn from_code(code: u64) -> Option<Self> {
         use Holder::*;
-        [Layout, Access, Copy, CpuFallback, Bind, Mapping, Capture].into_iter().find(|h| *h as u64 == code)
+        [Layout, Access, Copy, CpuFallback, Bind, Mapping, Capture]
+            .into_iter()
+            .find(|h| *h as u64 == code)
     }
 }
 

@@ -146,7 +146,9 @@ pub struct Item<'a> {
 impl Item<'_> {
     /// The body as exactly `N` words.
     pub fn exactly<const N: usize>(&self) -> Result<[u64; N], WireError> {
-        self.body.try_into().map_err(|_| WireError::Length(self.number))
+        self.body
+            .try_into()
+            .map_err(|_| WireError::Length(self.number))
     }
 
     /// The first `N` words of the body, and the rest.
@@ -188,7 +190,11 @@ impl<'a> Reader<'a> {
         if found != kind as u16 {
             return Err(WireError::Kind(found));
         }
-        Ok(Reader { rest, number: 0, count: (head >> 32) as u32 })
+        Ok(Reader {
+            rest,
+            number: 0,
+            count: (head >> 32) as u32,
+        })
     }
 
     /// How many items the header announces.
@@ -199,21 +205,36 @@ impl<'a> Reader<'a> {
     /// The next item, or `None` behind the last one.
     ///
     /// Errors: the list is shorter or longer than its header says.
-    #[expect(clippy::should_implement_trait, reason = "an Iterator of results would hide the end check")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an Iterator of results would hide the end check"
+    )]
     pub fn next(&mut self) -> Result<Option<Item<'a>>, WireError> {
         if self.number == self.count {
-            return if self.rest.is_empty() { Ok(None) } else { Err(WireError::Count) };
+            return if self.rest.is_empty() {
+                Ok(None)
+            } else {
+                Err(WireError::Count)
+            };
         }
         let &head = self.rest.first().ok_or(WireError::Truncated)?;
         let len = (head >> 8 & 0xff_ffff) as usize;
         if len == 0 {
             return Err(WireError::Length(self.number));
         }
-        let (item, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated)?;
+        let (item, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(WireError::Truncated)?;
         self.rest = rest;
         let number = self.number;
         self.number += 1;
-        Ok(Some(Item { op: head as u8, operand: (head >> 32) as u32, number, body: &item[1..] }))
+        Ok(Some(Item {
+            op: head as u8,
+            operand: (head >> 32) as u32,
+            number,
+            body: &item[1..],
+        }))
     }
 }
 
@@ -230,7 +251,10 @@ mod tests {
         let words = w.finish();
         let mut r = Reader::new(&words, Kind::Plan).expect("header");
         let first = r.next().expect("ok").expect("item");
-        assert_eq!((first.op, first.operand, first.body), (7, 42, &[1u64, 2][..]));
+        assert_eq!(
+            (first.op, first.operand, first.body),
+            (7, 42, &[1u64, 2][..])
+        );
         assert_eq!(r.next().expect("ok").expect("item").body, &[] as &[u64]);
         assert!(r.next().expect("end").is_none());
     }
@@ -256,7 +280,10 @@ mod tests {
         let mut version = words.clone();
         version[0] += 1;
         assert_eq!(read(&version, Kind::Plan), Err(WireError::Version(2)));
-        assert_eq!(read(&[words[0], 0, 0, 0], Kind::Plan), Err(WireError::Length(0)));
+        assert_eq!(
+            read(&[words[0], 0, 0, 0], Kind::Plan),
+            Err(WireError::Length(0))
+        );
         assert_eq!(vec![words[0]].len(), 1);
     }
 }

@@ -4,7 +4,9 @@
 use gpumm_contract::allocator::{Allocate, Answer, Command, Refusal};
 use gpumm_contract::facts::{BufferFact, Fact, MemoryType, Role};
 use gpumm_contract::plan::Status;
-use gpumm_contract::request::{Access, Batch, Create, Grants, Intent, Pass, Place, Placement, Run, Use};
+use gpumm_contract::request::{
+    Access, Batch, Create, Grants, Intent, Pass, Place, Placement, Run, Use,
+};
 use gpumm_contract::table::{Hold, Holder};
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::*;
@@ -14,12 +16,23 @@ fn extent(offset: u64, bytes: u64) -> Extent {
 }
 
 fn point(t: u32, value: u64) -> Point {
-    Point { timeline: TimelineId(t), value }
+    Point {
+        timeline: TimelineId(t),
+        value,
+    }
 }
 
 fn placement() -> Placement {
-    let place = |m, pass| Place { memory: MemoryTypeId(m), pass };
-    Placement::new(&[place(1, Pass::Desired), place(0, Pass::Both), place(2, Pass::Fallback)]).unwrap()
+    let place = |m, pass| Place {
+        memory: MemoryTypeId(m),
+        pass,
+    };
+    Placement::new(&[
+        place(1, Pass::Desired),
+        place(0, Pass::Both),
+        place(2, Pass::Fallback),
+    ])
+    .unwrap()
 }
 
 fn ops() -> Vec<Op<'static>> {
@@ -30,7 +43,10 @@ fn ops() -> Vec<Op<'static>> {
     let table = TableId(5);
     let statuses = [
         Status::Good,
-        Status::NoSpace { largest_hole: 5, stuck: 6 },
+        Status::NoSpace {
+            largest_hole: 5,
+            stuck: 6,
+        },
         Status::TooLarge { limit: 9 },
         Status::UnknownBuffer,
         Status::BufferExists,
@@ -39,8 +55,10 @@ fn ops() -> Vec<Op<'static>> {
         Status::InvalidAccess,
         Status::TooScattered,
     ];
-    let mut ops: Vec<_> =
-        statuses.iter().map(|&status| Op::Answer { request: 3, status }).collect();
+    let mut ops: Vec<_> = statuses
+        .iter()
+        .map(|&status| Op::Answer { request: 3, status })
+        .collect();
     ops.extend([
         Op::Place {
             allocation: AllocationId(4),
@@ -48,24 +66,65 @@ fn ops() -> Vec<Op<'static>> {
             buffer: BufferId(1 << 40),
             extents: vec![extent(0, 4096), extent(1 << 40, 8192)].into(),
         },
-        Op::Unplace { allocation: AllocationId(4), after },
+        Op::Unplace {
+            allocation: AllocationId(4),
+            after,
+        },
         Op::Table {
             table,
             allocation: AllocationId(4),
-            segments: vec![Segment { address: 1, bytes: 2 }].into(),
+            segments: vec![Segment {
+                address: 1,
+                bytes: 2,
+            }]
+            .into(),
         },
         Op::DropTable { table },
         Op::MapDma { table },
         Op::UnmapDma { table },
-        Op::Copy { at, source: table, target: TableId(6), source_offset: 1, target_offset: 2, bytes: 3 },
-        Op::Fill { at, table, offset: 1, bytes: 2, pattern: u64::MAX },
-        Op::UpdatePtes { at, vm: 1, address: 2, table, offset: 3, bytes: 4, flags: 5 },
+        Op::Copy {
+            at,
+            source: table,
+            target: TableId(6),
+            source_offset: 1,
+            target_offset: 2,
+            bytes: 3,
+        },
+        Op::Fill {
+            at,
+            table,
+            offset: 1,
+            bytes: 2,
+            pattern: u64::MAX,
+        },
+        Op::UpdatePtes {
+            at,
+            vm: 1,
+            address: 2,
+            table,
+            offset: 3,
+            bytes: 4,
+            flags: 5,
+        },
         Op::InvalidateTlb { at, vm: 8 },
-        Op::Run { at, job: JobId(77), tables: vec![table, TableId(6)].into() },
-        Op::Wait { timeline: TimelineId(1), point: at },
+        Op::Run {
+            at,
+            job: JobId(77),
+            tables: vec![table, TableId(6)].into(),
+        },
+        Op::Wait {
+            timeline: TimelineId(1),
+            point: at,
+        },
         Op::Signal { at },
-        Op::Notify { device: 1, attachment: 2, gate: at },
-        Op::Poison { buffer: BufferId(3) },
+        Op::Notify {
+            device: 1,
+            attachment: 2,
+            gate: at,
+        },
+        Op::Poison {
+            buffer: BufferId(3),
+        },
     ]);
     ops
 }
@@ -82,7 +141,13 @@ fn plans_round_trip() {
 fn batches_round_trip() {
     let batch = Batch {
         grants: Grants {
-            allocations: vec![Run { first: 0, count: 2 }, Run { first: 9, count: u32::MAX - 9 }],
+            allocations: vec![
+                Run { first: 0, count: 2 },
+                Run {
+                    first: 9,
+                    count: u32::MAX - 9,
+                },
+            ],
             tables: vec![Run { first: 3, count: 1 }],
             timelines: vec![point(0, 5), point(1, 6)],
         },
@@ -101,8 +166,14 @@ fn batches_round_trip() {
                 stamp: Stamp(5),
                 anywhere: true,
                 uses: vec![
-                    Use { buffer: BufferId(1), intent: Intent::Write },
-                    Use { buffer: BufferId(2), intent: Intent::Read },
+                    Use {
+                        buffer: BufferId(1),
+                        intent: Intent::Write,
+                    },
+                    Use {
+                        buffer: BufferId(2),
+                        intent: Intent::Read,
+                    },
                 ],
             }),
             Request::Release(BufferId(1)),
@@ -117,8 +188,18 @@ fn allocator_lists_round_trip() {
     let n = AllocationId(7);
     let commands = [
         Command::Allocate(Allocate::plain(n, 4096)),
-        Command::Allocate(Allocate { number: n, bytes: 1, alignment: 2, range: None }),
-        Command::Allocate(Allocate { number: n, bytes: 1, alignment: 0, range: Some((3, 4)) }),
+        Command::Allocate(Allocate {
+            number: n,
+            bytes: 1,
+            alignment: 2,
+            range: None,
+        }),
+        Command::Allocate(Allocate {
+            number: n,
+            bytes: 1,
+            alignment: 0,
+            range: Some((3, 4)),
+        }),
         Command::Free(n),
     ];
     let mut out = Writer::new(Kind::Commands);
@@ -126,11 +207,17 @@ fn allocator_lists_round_trip() {
     let words = out.finish();
     let mut reader = Reader::new(&words, Kind::Commands).unwrap();
     for command in commands {
-        assert_eq!(Command::decode(&reader.next().unwrap().unwrap()).unwrap(), command);
+        assert_eq!(
+            Command::decode(&reader.next().unwrap().unwrap()).unwrap(),
+            command
+        );
     }
     let answers = [
         Answer::Extents(n, vec![extent(1, 2), extent(3, 4)]),
-        Answer::NoSpace { number: n, largest_hole: 9 },
+        Answer::NoSpace {
+            number: n,
+            largest_hole: 9,
+        },
         Answer::Freed(n),
         Answer::Refused(n, Refusal::Unsupported),
     ];
@@ -139,7 +226,10 @@ fn allocator_lists_round_trip() {
     let words = out.finish();
     let mut reader = Reader::new(&words, Kind::Answers).unwrap();
     for answer in answers {
-        assert_eq!(Answer::decode(&reader.next().unwrap().unwrap()).unwrap(), answer);
+        assert_eq!(
+            Answer::decode(&reader.next().unwrap().unwrap()).unwrap(),
+            answer
+        );
     }
 }
 
@@ -154,12 +244,27 @@ fn facts() -> Vec<Fact> {
             base: 7,
             max_segment: 0xffff_f000,
         }),
-        Fact::Timeline { completed: point(3, 4), role: Role::Copy },
+        Fact::Timeline {
+            completed: point(3, 4),
+            role: Role::Copy,
+        },
         Fact::Table {
             table: TableId(1),
             layout: true,
-            holds: vec![Hold { holder: Holder::Copy, until: point(1, 2) }],
-            segments: vec![Segment { address: 5, bytes: 6 }, Segment { address: 50, bytes: 60 }],
+            holds: vec![Hold {
+                holder: Holder::Copy,
+                until: point(1, 2),
+            }],
+            segments: vec![
+                Segment {
+                    address: 5,
+                    bytes: 6,
+                },
+                Segment {
+                    address: 50,
+                    bytes: 60,
+                },
+            ],
         },
         Fact::Buffer(BufferFact {
             buffer: BufferId(1),
@@ -177,8 +282,16 @@ fn facts() -> Vec<Fact> {
             writers: set(&[point(1, 3)]),
             inherited: set(&[]),
         }),
-        Fact::Residue { memory: MemoryTypeId(1), extent: extent(4, 5), tenant: TenantId(6) },
-        Fact::Pending { memory: MemoryTypeId(1), extent: extent(4, 5), after: set(&[point(0, 9)]) },
+        Fact::Residue {
+            memory: MemoryTypeId(1),
+            extent: extent(4, 5),
+            tenant: TenantId(6),
+        },
+        Fact::Pending {
+            memory: MemoryTypeId(1),
+            extent: extent(4, 5),
+            after: set(&[point(0, 9)]),
+        },
     ]
 }
 
@@ -186,7 +299,10 @@ fn facts() -> Vec<Fact> {
 fn facts_round_trip() {
     let mut out = Writer::new(Kind::Facts);
     assert!(facts().iter().all(|f| f.encode(&mut out)));
-    assert_eq!(gpumm_contract::facts::decode(&out.finish()).unwrap(), facts());
+    assert_eq!(
+        gpumm_contract::facts::decode(&out.finish()).unwrap(),
+        facts()
+    );
 }
 
 /// Random words, and random damage of good words: an answer, never a panic; and what decodes

@@ -22,10 +22,17 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     fn try_access(&mut self, access: &Access, ctx: &mut Context) -> Result<(), Status> {
         let distinct: BTreeSet<_> = access.uses.iter().map(|u| u.buffer).collect();
-        if distinct.is_empty() || distinct.len() != access.uses.len() || !ctx.granted(access.timeline) {
+        if distinct.is_empty()
+            || distinct.len() != access.uses.len()
+            || !ctx.granted(access.timeline)
+        {
             return Err(Status::InvalidAccess);
         }
-        if access.uses.iter().any(|u| !self.state.buffers.contains_key(&u.buffer)) {
+        if access
+            .uses
+            .iter()
+            .any(|u| !self.state.buffers.contains_key(&u.buffer))
+        {
             return Err(Status::UnknownBuffer);
         }
         for used in &access.uses {
@@ -48,28 +55,53 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Makes a buffer resident in an acceptable place.
     fn bring_in(&mut self, used: &Use, access: &Access, ctx: &mut Context) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffers.get(&used.buffer) else { return Err(Status::UnknownBuffer) };
+        let Some(buffer) = self.state.buffers.get(&used.buffer) else {
+            return Err(Status::UnknownBuffer);
+        };
         if access.anywhere || buffer.placement.accepts(buffer.home.memory) {
             return Ok(());
         }
-        let (memory, allocation, extents) = self.find_place(buffer.bytes, buffer.placement, None, ctx)?;
+        let (memory, allocation, extents) =
+            self.find_place(buffer.bytes, buffer.placement, None, ctx)?;
         self.relocate(used.buffer, memory, allocation, extents, ctx)
     }
 
     /// Overwrites what another tenant left, before anybody can look at it.
-    fn clear_foreign(&mut self, used: &Use, on: TimelineId, ctx: &mut Context) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffers.get(&used.buffer) else { return Err(Status::UnknownBuffer) };
+    fn clear_foreign(
+        &mut self,
+        used: &Use,
+        on: TimelineId,
+        ctx: &mut Context,
+    ) -> Result<(), Status> {
+        let Some(buffer) = self.state.buffers.get(&used.buffer) else {
+            return Err(Status::UnknownBuffer);
+        };
         let home = &buffer.home;
-        let foreign =
-            self.state.memory.get(&home.memory).is_some_and(|m| m.shows_others(&home.extents, buffer.tenant));
+        let foreign = self
+            .state
+            .memory
+            .get(&home.memory)
+            .is_some_and(|m| m.shows_others(&home.extents, buffer.tenant));
         if buffer.written || !foreign {
             return Ok(());
         }
         let (table, bytes) = (home.table, buffer.bytes);
         ctx.wait(on, &home.inherited, |p| self.state.reached(p));
         let at = ctx.point(on).ok_or(Status::InvalidAccess)?;
-        ctx.emit(&Op::Fill { at, table, offset: 0, bytes, pattern: 0 });
-        self.keep(table, Hold { holder: Holder::Access, until: at });
+        ctx.emit(&Op::Fill {
+            at,
+            table,
+            offset: 0,
+            bytes,
+            pattern: 0,
+        });
+        self.keep(
+            table,
+            Hold {
+                holder: Holder::Access,
+                until: at,
+            },
+        );
         if let Some(buffer) = self.state.buffers.get_mut(&used.buffer) {
             buffer.home.writers.add(at);
             buffer.written = true;
@@ -97,9 +129,19 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         }
         ctx.wait(access.timeline, &before, |p| self.state.reached(p));
         let at = ctx.point(access.timeline).ok_or(Status::InvalidAccess)?;
-        ctx.emit(&Op::Run { at, job: access.job, tables: tables.as_slice().into() });
+        ctx.emit(&Op::Run {
+            at,
+            job: access.job,
+            tables: tables.as_slice().into(),
+        });
         for (used, &table) in access.uses.iter().zip(&tables) {
-            self.keep(table, Hold { holder: Holder::Access, until: at });
+            self.keep(
+                table,
+                Hold {
+                    holder: Holder::Access,
+                    until: at,
+                },
+            );
             self.used_until(used, at);
             self.stamp(used, access);
         }
@@ -107,7 +149,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     }
 
     fn used_until(&mut self, used: &Use, at: Point) {
-        let Some(buffer) = self.state.buffers.get_mut(&used.buffer) else { return };
+        let Some(buffer) = self.state.buffers.get_mut(&used.buffer) else {
+            return;
+        };
         match used.intent {
             Intent::Read => buffer.home.readers.add(at),
             Intent::Write => {

@@ -23,7 +23,12 @@ struct Candidate<'a> {
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Answers the creates at the head of a request list and returns how many there were. Their
     /// first choices are asked for in one call per memory type.
-    pub(crate) fn create_run(&mut self, requests: &[Request], number: u32, ctx: &mut Context) -> usize {
+    pub(crate) fn create_run(
+        &mut self,
+        requests: &[Request],
+        number: u32,
+        ctx: &mut Context,
+    ) -> usize {
         let mut seen = BTreeSet::new();
         let mut run: Vec<Candidate<'_>> = requests
             .iter()
@@ -33,14 +38,33 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             })
             .map(|create| {
                 let fresh = seen.insert(create.buffer);
-                let status = self.check_create(create).and(if fresh { Ok(()) } else { Err(Status::BufferExists) });
-                Candidate { create, first_try: None, found: Err(status.err().unwrap_or(Status::Good)) }
+                let status = self.check_create(create).and(if fresh {
+                    Ok(())
+                } else {
+                    Err(Status::BufferExists)
+                });
+                Candidate {
+                    create,
+                    first_try: None,
+                    found: Err(status.err().unwrap_or(Status::Good)),
+                }
             })
             .collect();
-        for candidate in run.iter_mut().filter(|c| matches!(c.found, Err(Status::Good))) {
-            let first = candidate.create.placement.iter().find(|p| p.pass != Pass::Fallback);
-            candidate.first_try = first
-                .and_then(|place| Some((place.memory, self.wish(place.memory, candidate.create.bytes, ctx)?)));
+        for candidate in run
+            .iter_mut()
+            .filter(|c| matches!(c.found, Err(Status::Good)))
+        {
+            let first = candidate
+                .create
+                .placement
+                .iter()
+                .find(|p| p.pass != Pass::Fallback);
+            candidate.first_try = first.and_then(|place| {
+                Some((
+                    place.memory,
+                    self.wish(place.memory, candidate.create.bytes, ctx)?,
+                ))
+            });
         }
         self.first_tries(&mut run);
         let taken = run.len();
@@ -66,32 +90,59 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let mut limit = 0;
         let mut fits = false;
         for place in placement.iter() {
-            let kind = &self.state.memory.get(&place.memory).ok_or(Status::InvalidPlacement)?.kind;
+            let kind = &self
+                .state
+                .memory
+                .get(&place.memory)
+                .ok_or(Status::InvalidPlacement)?
+                .kind;
             let rounded = round_up(bytes, kind.granule).ok_or(Status::InvalidSize)?;
             limit = limit.max(kind.size);
             fits |= rounded <= kind.size;
         }
-        if fits { Ok(()) } else { Err(Status::TooLarge { limit }) }
+        if fits {
+            Ok(())
+        } else {
+            Err(Status::TooLarge { limit })
+        }
     }
 
     /// The wish for a size in a memory type, under a fresh number.
-    pub(crate) fn wish(&self, memory: MemoryTypeId, bytes: u64, ctx: &mut Context) -> Option<Allocate> {
+    pub(crate) fn wish(
+        &self,
+        memory: MemoryTypeId,
+        bytes: u64,
+        ctx: &mut Context,
+    ) -> Option<Allocate> {
         let granule = self.state.memory.get(&memory)?.kind.granule;
-        Some(Allocate::plain(ctx.allocation()?, round_up(bytes, granule)?))
+        Some(Allocate::plain(
+            ctx.allocation()?,
+            round_up(bytes, granule)?,
+        ))
     }
 
     /// Asks for every first choice, one call per memory type.
     fn first_tries(&mut self, run: &mut [Candidate<'_>]) {
-        let kinds: BTreeSet<MemoryTypeId> = run.iter().filter_map(|c| Some(c.first_try?.0)).collect();
+        let kinds: BTreeSet<MemoryTypeId> =
+            run.iter().filter_map(|c| Some(c.first_try?.0)).collect();
         for memory in kinds {
             let mine = |c: &&mut Candidate<'_>| c.first_try.is_some_and(|t| t.0 == memory);
-            let wishes: Vec<Allocate> =
-                run.iter().filter_map(|c| c.first_try).filter(|t| t.0 == memory).map(|t| t.1).collect();
+            let wishes: Vec<Allocate> = run
+                .iter()
+                .filter_map(|c| c.first_try)
+                .filter(|t| t.0 == memory)
+                .map(|t| t.1)
+                .collect();
             let granted = self.allocate(memory, &wishes);
-            for ((candidate, wish), granted) in run.iter_mut().filter(mine).zip(&wishes).zip(granted) {
+            for ((candidate, wish), granted) in
+                run.iter_mut().filter(mine).zip(&wishes).zip(granted)
+            {
                 candidate.found = granted
                     .map(|extents| (memory, wish.number, extents))
-                    .map_err(|largest_hole| Status::NoSpace { largest_hole, stuck: 0 });
+                    .map_err(|largest_hole| Status::NoSpace {
+                        largest_hole,
+                        stuck: 0,
+                    });
             }
         }
     }
@@ -134,22 +185,41 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         tried: Option<MemoryTypeId>,
         ctx: &mut Context,
     ) -> Result<(MemoryTypeId, AllocationId, Vec<Extent>), Status> {
-        let mut last = Status::NoSpace { largest_hole: 0, stuck: 0 };
-        for (place, force) in [false, true].into_iter().flat_map(|f| placement.iter().map(move |p| (p, f))) {
+        let mut last = Status::NoSpace {
+            largest_hole: 0,
+            stuck: 0,
+        };
+        for (place, force) in [false, true]
+            .into_iter()
+            .flat_map(|f| placement.iter().map(move |p| (p, f)))
+        {
             let skipped = if force { Pass::Desired } else { Pass::Fallback };
             if place.pass == skipped || !force && tried == Some(place.memory) {
                 continue;
             }
-            let wish = self.wish(place.memory, bytes, ctx).ok_or(Status::TooScattered)?;
+            let wish = self
+                .wish(place.memory, bytes, ctx)
+                .ok_or(Status::TooScattered)?;
             let found = if force {
                 self.make_room(place.memory, wish, ctx)
             } else {
                 self.allocate_one(place.memory, wish)
-                    .map_err(|largest_hole| Status::NoSpace { largest_hole, stuck: 0 })
+                    .map_err(|largest_hole| Status::NoSpace {
+                        largest_hole,
+                        stuck: 0,
+                    })
             };
             match found {
                 Ok(extents) => return Ok((place.memory, wish.number, extents)),
-                Err(Status::NoSpace { largest_hole, stuck }) => last = Status::NoSpace { largest_hole, stuck },
+                Err(Status::NoSpace {
+                    largest_hole,
+                    stuck,
+                }) => {
+                    last = Status::NoSpace {
+                        largest_hole,
+                        stuck,
+                    }
+                }
                 Err(status) => return Err(status),
             }
         }

@@ -32,7 +32,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         while let Some(victim) = self.next_victim(memory, after, ctx) {
             after = Some(victim);
             if !self.evict(victim.2, memory, ctx)? {
-                stuck = stuck.saturating_add(self.state.buffers.get(&victim.2).map_or(0, |b| b.bytes));
+                stuck =
+                    stuck.saturating_add(self.state.buffers.get(&victim.2).map_or(0, |b| b.bytes));
                 continue;
             }
             match self.allocate_one(memory, wish) {
@@ -40,24 +41,43 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 Err(hole) => largest_hole = hole,
             }
         }
-        Err(Status::NoSpace { largest_hole, stuck })
+        Err(Status::NoSpace {
+            largest_hole,
+            stuck,
+        })
     }
 
     /// The next buffer in eviction order behind one, skipping what the request needs.
-    fn next_victim(&self, memory: MemoryTypeId, after: Option<LruKey>, ctx: &Context) -> Option<LruKey> {
+    fn next_victim(
+        &self,
+        memory: MemoryTypeId,
+        after: Option<LruKey>,
+        ctx: &Context,
+    ) -> Option<LruKey> {
         let lru = &self.state.memory.get(&memory)?.lru;
         let from = after.map_or(Unbounded, Excluded);
-        lru.range((from, Unbounded)).find(|key| !ctx.locked.contains(&key.2)).copied()
+        lru.range((from, Unbounded))
+            .find(|key| !ctx.locked.contains(&key.2))
+            .copied()
     }
 
     /// Moves one buffer to where its memory type evicts to; `false` when there is no room.
-    fn evict(&mut self, id: BufferId, memory: MemoryTypeId, ctx: &mut Context) -> Result<bool, Status> {
+    fn evict(
+        &mut self,
+        id: BufferId,
+        memory: MemoryTypeId,
+        ctx: &mut Context,
+    ) -> Result<bool, Status> {
         let target = self.state.memory.get(&memory).and_then(|m| m.kind.evict_to);
         let bytes = self.state.buffers.get(&id).map(|b| b.bytes);
-        let (Some(target), Some(bytes)) = (target, bytes) else { return Ok(false) };
+        let (Some(target), Some(bytes)) = (target, bytes) else {
+            return Ok(false);
+        };
         let wish = self.wish(target, bytes, ctx).ok_or(Status::TooScattered)?;
         match self.allocate_one(target, wish) {
-            Ok(extents) => self.relocate(id, target, wish.number, extents, ctx).map(|()| true),
+            Ok(extents) => self
+                .relocate(id, target, wish.number, extents, ctx)
+                .map(|()| true),
             Err(_) => Ok(false),
         }
     }

@@ -51,7 +51,11 @@ pub struct Manager<T, S> {
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// A manager that knows nothing yet; a restore makes it serve.
     pub fn new(tables: T, slots: S) -> Self {
-        Manager { tables, slots, state: State::default() }
+        Manager {
+            tables,
+            slots,
+            state: State::default(),
+        }
     }
 
     /// Plans a packed batch of requests and returns the packed plan.
@@ -61,7 +65,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let Ok(batch) = Batch::decode(requests) else {
             return Writer::new(Kind::Plan).finish();
         };
-        let mut ctx = Context::new(&batch.grants);
+        let mut ctx = Context::new(batch.grants);
         let mut rest = batch.requests.as_slice();
         let mut number = 0;
         while let Some(first) = rest.first() {
@@ -86,7 +90,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Buffers by id with the memory type they live in, for people and tests.
     pub fn residency(&self) -> impl Iterator<Item = (BufferId, MemoryTypeId)> + '_ {
-        self.state.buffers.iter().map(|(&id, b)| (id, b.home.memory))
+        self.state
+            .buffers
+            .iter()
+            .map(|(&id, b)| (id, b.home.memory))
     }
 
     /// Who answers for the strategy slots.

@@ -15,8 +15,11 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn new(runs: &[Run]) -> Self {
-        Numbers { runs: runs.to_vec().into_iter(), now: Run { first: 0, count: 0 } }
+    fn new(runs: Vec<Run>) -> Self {
+        Numbers {
+            runs: runs.into_iter(),
+            now: Run { first: 0, count: 0 },
+        }
     }
 
     fn take(&mut self) -> Option<u32> {
@@ -24,7 +27,10 @@ impl Numbers {
             self.now = self.runs.next()?;
         }
         let number = self.now.first;
-        self.now = Run { first: number.wrapping_add(1), count: self.now.count - 1 };
+        self.now = Run {
+            first: number.wrapping_add(1),
+            count: self.now.count - 1,
+        };
         Some(number)
     }
 }
@@ -45,12 +51,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(grants: &Grants) -> Self {
+    pub(crate) fn new(grants: Grants) -> Self {
         Context {
             plan: Writer::new(Kind::Plan),
-            allocations: Numbers::new(&grants.allocations),
-            tables: Numbers::new(&grants.tables),
-            next: grants.timelines.iter().map(|p| (p.timeline, p.value)).collect(),
+            allocations: Numbers::new(grants.allocations),
+            tables: Numbers::new(grants.tables),
+            next: grants
+                .timelines
+                .iter()
+                .map(|p| (p.timeline, p.value))
+                .collect(),
             waited: BTreeMap::new(),
             locked: Vec::new(),
         }
@@ -94,7 +104,12 @@ impl Context {
 
     /// Plans what a timeline must wait for, leaving out its own points (it runs in order), points
     /// that are reached, and what it waits for already.
-    pub(crate) fn wait(&mut self, on: TimelineId, points: &PointSet, reached: impl Fn(Point) -> bool) {
+    pub(crate) fn wait(
+        &mut self,
+        on: TimelineId,
+        points: &PointSet,
+        reached: impl Fn(Point) -> bool,
+    ) {
         for point in points.iter() {
             if point.timeline == on || reached(point) {
                 continue;
@@ -102,7 +117,10 @@ impl Context {
             let known = self.waited.entry((on, point.timeline)).or_insert(0);
             if *known < point.value {
                 *known = point.value;
-                self.emit(&Op::Wait { timeline: on, point });
+                self.emit(&Op::Wait {
+                    timeline: on,
+                    point,
+                });
             }
         }
     }

@@ -25,7 +25,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     ) -> Result<Home, Status> {
         let built = match (self.state.memory.get(&memory), ctx.table()) {
             (Some(m), Some(table)) if extents.len() <= MAX_EXTENTS => {
-                let segments = self.tables.build(table, &extents, m.kind.base, m.kind.max_segment);
+                let segments = self
+                    .tables
+                    .build(table, &extents, m.kind.base, m.kind.max_segment);
                 segments.ok().map(|segments| (table, segments))
             }
             _ => None,
@@ -36,11 +38,28 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             }
             return Err(Status::TooScattered);
         };
-        ctx.emit(&Op::Place { allocation, memory, buffer, extents: extents.as_slice().into() });
-        ctx.emit(&Op::Table { table, allocation, segments: segments.into() });
+        ctx.emit(&Op::Place {
+            allocation,
+            memory,
+            buffer,
+            extents: extents.as_slice().into(),
+        });
+        ctx.emit(&Op::Table {
+            table,
+            allocation,
+            segments: segments.into(),
+        });
         let inherited = self.state.claim(memory, &extents);
         let (readers, writers) = (PointSet::new(), PointSet::new());
-        Ok(Home { memory, allocation, table, extents, readers, writers, inherited })
+        Ok(Home {
+            memory,
+            allocation,
+            table,
+            extents,
+            readers,
+            writers,
+            inherited,
+        })
     }
 
     /// Moves a buffer: the new home, a copy where there is content, the end of the old home.
@@ -63,7 +82,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     ) -> Result<(), Status> {
         let mut home = self.settle(id, memory, allocation, extents, ctx)?;
         self.state.file_in_lru(id, false);
-        let Some(buffer) = self.state.buffers.get(&id) else { return Err(Status::UnknownBuffer) };
+        let Some(buffer) = self.state.buffers.get(&id) else {
+            return Err(Status::UnknownBuffer);
+        };
         let (tenant, bytes, written) = (buffer.tenant, buffer.bytes, buffer.written);
         let mut old = buffer.home.clone();
         if written {
@@ -77,7 +98,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         Ok(())
     }
 
-    fn copy(&mut self, from: &mut Home, to: &mut Home, bytes: u64, ctx: &mut Context) -> Result<(), Status> {
+    fn copy(
+        &mut self,
+        from: &mut Home,
+        to: &mut Home,
+        bytes: u64,
+        ctx: &mut Context,
+    ) -> Result<(), Status> {
         let timeline = self.state.copy_timeline.ok_or(Status::InvalidAccess)?;
         let reached = |p| self.state.reached(p);
         let mut before = from.writers.clone();
@@ -86,9 +113,22 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         ctx.wait(timeline, &before, reached);
         let at = ctx.point(timeline).ok_or(Status::InvalidAccess)?;
         let (source, target) = (from.table, to.table);
-        ctx.emit(&Op::Copy { at, source, target, source_offset: 0, target_offset: 0, bytes });
+        ctx.emit(&Op::Copy {
+            at,
+            source,
+            target,
+            source_offset: 0,
+            target_offset: 0,
+            bytes,
+        });
         for table in [source, target] {
-            self.keep(table, Hold { holder: Holder::Copy, until: at });
+            self.keep(
+                table,
+                Hold {
+                    holder: Holder::Copy,
+                    until: at,
+                },
+            );
         }
         from.readers.add(at);
         to.writers.add(at);
@@ -96,10 +136,18 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     }
 
     /// Ends a home: `unplace` after its last use, and the layout's hold of the table.
-    pub(crate) fn leave(&mut self, home: &Home, tenant: gpumm_contract::TenantId, ctx: &mut Context) {
+    pub(crate) fn leave(
+        &mut self,
+        home: &Home,
+        tenant: gpumm_contract::TenantId,
+        ctx: &mut Context,
+    ) {
         let after = home.busy(|p| self.state.reached(p));
         self.state.vacate(home, tenant, &after);
-        ctx.emit(&Op::Unplace { allocation: home.allocation, after });
+        ctx.emit(&Op::Unplace {
+            allocation: home.allocation,
+            after,
+        });
         if self.tables.put_layout(home.table) == Ok(true) {
             ctx.emit(&Op::DropTable { table: home.table });
         }

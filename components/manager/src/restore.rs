@@ -71,21 +71,45 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 if role == Role::Copy {
                     self.state.copy_timeline = Some(completed.timeline);
                 }
-                let old = self.state.completed.insert(completed.timeline, completed.value);
+                let old = self
+                    .state
+                    .completed
+                    .insert(completed.timeline, completed.value);
                 unique(old.is_none())
             }
-            Fact::Table { table, layout, holds, segments } => self
+            Fact::Table {
+                table,
+                layout,
+                holds,
+                segments,
+            } => self
                 .tables
                 .adopt(table, &segments, layout, &holds)
                 .map_err(|_| RestoreError::Contradiction),
             Fact::Buffer(fact) => self.restore_buffer(fact),
-            Fact::Residue { memory, extent, tenant } => {
-                let memory = self.state.memory.get_mut(&memory).ok_or(RestoreError::UnknownReference)?;
+            Fact::Residue {
+                memory,
+                extent,
+                tenant,
+            } => {
+                let memory = self
+                    .state
+                    .memory
+                    .get_mut(&memory)
+                    .ok_or(RestoreError::UnknownReference)?;
                 memory.residue.set(extent, tenant);
                 Ok(())
             }
-            Fact::Pending { memory, extent, after } => {
-                let memory = self.state.memory.get_mut(&memory).ok_or(RestoreError::UnknownReference)?;
+            Fact::Pending {
+                memory,
+                extent,
+                after,
+            } => {
+                let memory = self
+                    .state
+                    .memory
+                    .get_mut(&memory)
+                    .ok_or(RestoreError::UnknownReference)?;
                 memory.pending.set(extent, after);
                 Ok(())
             }
@@ -122,5 +146,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 }
 
 fn unique(first: bool) -> Result<(), RestoreError> {
-    if first { Ok(()) } else { Err(RestoreError::Contradiction) }
+    if first {
+        Ok(())
+    } else {
+        Err(RestoreError::Contradiction)
+    }
 }

@@ -10,7 +10,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// Ends a buffer; its memory goes when the last operation that uses it is over.
     pub(crate) fn release(&mut self, id: BufferId, ctx: &mut Context) -> Status {
         self.state.file_in_lru(id, false);
-        let Some(buffer) = self.state.buffers.remove(&id) else { return Status::UnknownBuffer };
+        let Some(buffer) = self.state.buffers.remove(&id) else {
+            return Status::UnknownBuffer;
+        };
         self.leave(&buffer.home, buffer.tenant, ctx);
         Status::Good
     }

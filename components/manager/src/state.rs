@@ -6,7 +6,8 @@ use gpumm_contract::facts::MemoryType;
 use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::request::Placement;
 use gpumm_contract::{
-    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Stamp, TableId, TenantId, TimelineId,
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Stamp, TableId, TenantId,
+    TimelineId,
 };
 
 /// Where a buffer is now.
@@ -81,7 +82,9 @@ impl Memory {
 
     /// Whether the extents show bytes of somebody other than the tenant.
     pub(crate) fn shows_others(&self, extents: &[Extent], tenant: TenantId) -> bool {
-        extents.iter().any(|&e| self.residue.overlapping(e).any(|&t| t != tenant))
+        extents
+            .iter()
+            .any(|&e| self.residue.overlapping(e).any(|&t| t != tenant))
     }
 }
 
@@ -99,14 +102,20 @@ pub(crate) struct State {
 impl State {
     /// Whether a point has been delivered as reached.
     pub(crate) fn reached(&self, point: Point) -> bool {
-        self.completed.get(&point.timeline).is_some_and(|&c| c >= point.value)
+        self.completed
+            .get(&point.timeline)
+            .is_some_and(|&c| c >= point.value)
     }
 
     /// Puts a buffer into the eviction order of its memory type, or takes it out.
     pub(crate) fn file_in_lru(&mut self, id: BufferId, present: bool) {
-        let Some(b) = self.buffers.get(&id) else { return };
+        let Some(b) = self.buffers.get(&id) else {
+            return;
+        };
         let key = (b.priority, b.stamp, id);
-        let Some(memory) = self.memory.get_mut(&b.home.memory) else { return };
+        let Some(memory) = self.memory.get_mut(&b.home.memory) else {
+            return;
+        };
         match (memory.kind.evict_to, present) {
             (Some(_), true) => _ = memory.lru.insert(key),
             _ => _ = memory.lru.remove(&key),
@@ -115,7 +124,9 @@ impl State {
 
     /// Takes freed extents into the books: who may still use them, and whose bytes they show.
     pub(crate) fn vacate(&mut self, home: &Home, tenant: TenantId, after: &PointSet) {
-        let Some(memory) = self.memory.get_mut(&home.memory) else { return };
+        let Some(memory) = self.memory.get_mut(&home.memory) else {
+            return;
+        };
         for &extent in &home.extents {
             memory.residue.set(extent, tenant);
             if !after.is_empty() {
@@ -134,9 +145,13 @@ impl State {
     /// Takes over extents for a new owner and says what it must wait for.
     pub(crate) fn claim(&mut self, memory: MemoryTypeId, extents: &[Extent]) -> PointSet {
         let mut inherited = PointSet::new();
-        let Some(of) = self.memory.get_mut(&memory) else { return inherited };
+        let Some(of) = self.memory.get_mut(&memory) else {
+            return inherited;
+        };
         for &extent in extents {
-            of.pending.overlapping(extent).for_each(|points| inherited.join(points));
+            of.pending
+                .overlapping(extent)
+                .for_each(|points| inherited.join(points));
             of.pending.clear(extent);
         }
         inherited.retire(|p| self.reached(p));

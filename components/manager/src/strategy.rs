@@ -15,10 +15,18 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// now; one call. An answer is the extents, or the largest hole.
     pub(crate) fn allocate(&mut self, memory: MemoryTypeId, wishes: &[Allocate]) -> Vec<Granted> {
         let mut commands = Writer::new(Kind::Commands);
-        let frees = self.state.memory.get_mut(&memory).map(|m| core::mem::take(&mut m.frees));
+        let frees = self
+            .state
+            .memory
+            .get_mut(&memory)
+            .map(|m| core::mem::take(&mut m.frees));
         let frees = frees.unwrap_or_default();
-        frees.iter().for_each(|&number| Command::Free(number).encode(&mut commands));
-        wishes.iter().for_each(|&wish| Command::Allocate(wish).encode(&mut commands));
+        frees
+            .iter()
+            .for_each(|&number| Command::Free(number).encode(&mut commands));
+        wishes
+            .iter()
+            .for_each(|&wish| Command::Allocate(wish).encode(&mut commands));
         if commands.is_empty() {
             return Vec::new();
         }
@@ -36,8 +44,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Hands the frees that nobody's wish has carried to the strategies.
     pub(crate) fn flush_frees(&mut self) {
-        let waiting: Vec<MemoryTypeId> =
-            self.state.memory.iter().filter(|(_, m)| !m.frees.is_empty()).map(|(&id, _)| id).collect();
+        let waiting: Vec<MemoryTypeId> = self
+            .state
+            .memory
+            .iter()
+            .filter(|(_, m)| !m.frees.is_empty())
+            .map(|(&id, _)| id)
+            .collect();
         for memory in waiting {
             self.allocate(memory, &[]);
         }
@@ -46,14 +59,18 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
 fn read(answers: &[u64], skip: usize, wishes: &[Allocate]) -> Vec<Granted> {
     let mut granted = Vec::with_capacity(wishes.len());
-    let Ok(mut reader) = Reader::new(answers, Kind::Answers) else { return granted };
+    let Ok(mut reader) = Reader::new(answers, Kind::Answers) else {
+        return granted;
+    };
     let mut at = 0;
     while let Ok(Some(item)) = reader.next() {
         at += 1;
         if at <= skip {
             continue;
         }
-        let Some(wish) = wishes.get(granted.len()) else { break };
+        let Some(wish) = wishes.get(granted.len()) else {
+            break;
+        };
         granted.push(match Answer::decode(&item) {
             Ok(Answer::Extents(number, extents)) if number == wish.number => Ok(extents),
             Ok(Answer::NoSpace { largest_hole, .. }) => Err(largest_hole),

@@ -21,7 +21,11 @@ const MAX_SEGMENTS: usize = (1 << 23) - 4096;
 /// Errors: [`TableError::Empty`], [`TableError::MaxSegment`], [`TableError::Overflow`],
 /// [`TableError::TooLarge`].
 /// Complexity: O(extents + bytes / max_segment).
-pub fn segments(extents: &[Extent], base: u64, max_segment: u64) -> Result<Vec<Segment>, TableError> {
+pub fn segments(
+    extents: &[Extent],
+    base: u64,
+    max_segment: u64,
+) -> Result<Vec<Segment>, TableError> {
     if max_segment == 0 {
         return Err(TableError::MaxSegment);
     }
@@ -33,8 +37,12 @@ pub fn segments(extents: &[Extent], base: u64, max_segment: u64) -> Result<Vec<S
         if extent.bytes == 0 {
             return Err(TableError::Empty);
         }
-        let mut address = base.checked_add(extent.offset).ok_or(TableError::Overflow)?;
-        address.checked_add(extent.bytes).ok_or(TableError::Overflow)?;
+        let mut address = base
+            .checked_add(extent.offset)
+            .ok_or(TableError::Overflow)?;
+        address
+            .checked_add(extent.bytes)
+            .ok_or(TableError::Overflow)?;
         if extent.bytes / max_segment > (MAX_SEGMENTS - out.len().min(MAX_SEGMENTS)) as u64 {
             return Err(TableError::TooLarge);
         }

@@ -44,11 +44,15 @@ impl SgTables {
             let of = |(&(timeline, value), held): (&(TimelineId, u64), &Vec<(TableId, Holder)>)| {
                 let until = Point { timeline, value };
                 let mine = held.iter().filter(|(t, _)| *t == table);
-                mine.map(|&(_, holder)| Hold { holder, until }).collect::<Vec<_>>()
+                mine.map(|&(_, holder)| Hold { holder, until })
+                    .collect::<Vec<_>>()
             };
             self.until.iter().flat_map(of).collect()
         };
-        self.tables.iter().map(|(&id, t)| (id, t.layout, holds(id))).collect()
+        self.tables
+            .iter()
+            .map(|(&id, t)| (id, t.layout, holds(id)))
+            .collect()
     }
 
     /// How many tables live.
@@ -78,7 +82,13 @@ impl Tables for SgTables {
             return Err(TableError::InUse);
         }
         let segments = build::segments(extents, base, max_segment)?;
-        self.tables.insert(table, Table { layout: true, holds: 0 });
+        self.tables.insert(
+            table,
+            Table {
+                layout: true,
+                holds: 0,
+            },
+        );
         Ok(segments)
     }
 
@@ -103,12 +113,19 @@ impl Tables for SgTables {
         let entry = self.tables.get_mut(&table).ok_or(TableError::Unknown)?;
         entry.holds += 1;
         let point = (hold.until.timeline, hold.until.value);
-        self.until.entry(point).or_default().push((table, hold.holder));
+        self.until
+            .entry(point)
+            .or_default()
+            .push((table, hold.holder));
         Ok(())
     }
 
     fn put_layout(&mut self, table: TableId) -> Result<bool, TableError> {
-        let entry = self.tables.get_mut(&table).filter(|t| t.layout).ok_or(TableError::Unknown)?;
+        let entry = self
+            .tables
+            .get_mut(&table)
+            .filter(|t| t.layout)
+            .ok_or(TableError::Unknown)?;
         entry.layout = false;
         let released = entry.holds == 0;
         if released {
@@ -121,8 +138,14 @@ impl Tables for SgTables {
         let mut released = BTreeSet::new();
         let due = (reached.timeline, 0)..=(reached.timeline, reached.value);
         let points: Vec<_> = self.until.range(due).map(|(&point, _)| point).collect();
-        for (table, _) in points.into_iter().filter_map(|p| self.until.remove(&p)).flatten() {
-            let Some(entry) = self.tables.get_mut(&table) else { continue };
+        for (table, _) in points
+            .into_iter()
+            .filter_map(|p| self.until.remove(&p))
+            .flatten()
+        {
+            let Some(entry) = self.tables.get_mut(&table) else {
+                continue;
+            };
             entry.holds -= 1;
             if entry.holds == 0 && !entry.layout {
                 self.tables.remove(&table);

@@ -10,19 +10,34 @@ const M: u64 = 0xffff_f000;
 const T: TableId = TableId(1);
 
 fn extents(list: &[(u64, u64)]) -> Vec<Extent> {
-    list.iter().map(|&(offset, bytes)| Extent { offset, bytes }).collect()
+    list.iter()
+        .map(|&(offset, bytes)| Extent { offset, bytes })
+        .collect()
 }
 
 fn lengths(list: &[(u64, u64)], base: u64, max: u64) -> Vec<(u64, u64)> {
-    segments(&extents(list), base, max).unwrap().iter().map(|s| (s.address, s.bytes)).collect()
+    segments(&extents(list), base, max)
+        .unwrap()
+        .iter()
+        .map(|s| (s.address, s.bytes))
+        .collect()
 }
 
 fn hold(timeline: u32, value: u64) -> Hold {
-    Hold { holder: Holder::Copy, until: Point { timeline: TimelineId(timeline), value } }
+    Hold {
+        holder: Holder::Copy,
+        until: Point {
+            timeline: TimelineId(timeline),
+            value,
+        },
+    }
 }
 
 fn retire(tables: &mut SgTables, timeline: u32, value: u64) -> Vec<TableId> {
-    tables.retire(Point { timeline: TimelineId(timeline), value })
+    tables.retire(Point {
+        timeline: TimelineId(timeline),
+        value,
+    })
 }
 
 #[test]
@@ -53,24 +68,39 @@ fn c_1_page_lists_coalesce() {
     for (pages, max, want) in cases {
         assert_eq!(count(pages, max), want, "{pages:?} max {max}");
     }
-    assert_eq!(segments(&extents(&[(0, P)]), 0, 0), Err(TableError::MaxSegment));
+    assert_eq!(
+        segments(&extents(&[(0, P)]), 0, 0),
+        Err(TableError::MaxSegment)
+    );
 }
 
 #[test]
 fn c_4_c_5_one_run_is_cut_only_at_the_maximum() {
-    assert_eq!(lengths(&[(16 * P, P)], 0x1_0000_0000, M), [(0x1_0001_0000, P)]);
+    assert_eq!(
+        lengths(&[(16 * P, P)], 0x1_0000_0000, M),
+        [(0x1_0001_0000, P)]
+    );
     let five = 5 << 30;
     assert_eq!(lengths(&[(0, five)], 0, M), [(0, M), (M, five - M)]);
     let two_meg = 0xffe0_0000;
-    assert_eq!(lengths(&[(0, five)], 0, two_meg), [(0, two_meg), (two_meg, five - two_meg)]);
+    assert_eq!(
+        lengths(&[(0, five)], 0, two_meg),
+        [(0, two_meg), (two_meg, five - two_meg)]
+    );
 }
 
 #[test]
 fn c_7_c_8_blocks_merge_in_list_order() {
-    assert_eq!(lengths(&[(0, 8192), (8192, P), (16384, P)], 0, M), [(0, 12288), (16384, P)]);
+    assert_eq!(
+        lengths(&[(0, 8192), (8192, P), (16384, P)], 0, M),
+        [(0, 12288), (16384, P)]
+    );
     assert_eq!(lengths(&[(8192, P), (0, 8192)], 0, M).len(), 2);
     let g2 = 2u64 << 30;
-    assert_eq!(lengths(&[(0, g2), (g2, g2), (2 * g2, P)], 0, M), [(0, M), (M, 0x2000)]);
+    assert_eq!(
+        lengths(&[(0, g2), (g2, g2), (2 * g2, P)], 0, M),
+        [(0, M), (M, 0x2000)]
+    );
 }
 
 #[test]
@@ -80,7 +110,10 @@ fn wrong_extents_build_nothing() {
     assert_eq!(build(&[], 0, M), Err(TableError::Empty));
     assert_eq!(build(&[(0, 0)], 0, M), Err(TableError::Empty));
     assert_eq!(build(&[(u64::MAX - 1, 1)], 2, M), Err(TableError::Overflow));
-    assert_eq!(build(&[(u64::MAX - P, 2 * P)], 0, M), Err(TableError::Overflow));
+    assert_eq!(
+        build(&[(u64::MAX - P, 2 * P)], 0, M),
+        Err(TableError::Overflow)
+    );
     assert_eq!(build(&[(0, 1 << 60)], 0, P), Err(TableError::TooLarge));
     assert!(tables.is_empty());
 }
@@ -89,8 +122,17 @@ fn wrong_extents_build_nothing() {
 fn c_11_released_exactly_once() {
     let mut tables = SgTables::default();
     let built = tables.build(T, &extents(&[(0, P)]), 0, M).unwrap();
-    assert_eq!(built, [Segment { address: 0, bytes: P }]);
-    assert_eq!(tables.build(T, &extents(&[(0, P)]), 0, M), Err(TableError::InUse));
+    assert_eq!(
+        built,
+        [Segment {
+            address: 0,
+            bytes: P
+        }]
+    );
+    assert_eq!(
+        tables.build(T, &extents(&[(0, P)]), 0, M),
+        Err(TableError::InUse)
+    );
     tables.hold(T, hold(0, 5)).unwrap();
     tables.hold(T, hold(1, 9)).unwrap();
     assert_eq!(tables.put_layout(T), Ok(false));
@@ -163,7 +205,17 @@ fn random_life_and_restore_agree_with_a_model() {
         if step % 500 == 0 {
             let mut again = SgTables::default();
             for (id, layout, holds) in tables.dump() {
-                again.adopt(id, &[Segment { address: 0, bytes: P }], layout, &holds).unwrap();
+                again
+                    .adopt(
+                        id,
+                        &[Segment {
+                            address: 0,
+                            bytes: P,
+                        }],
+                        layout,
+                        &holds,
+                    )
+                    .unwrap();
             }
             assert_eq!(again.dump(), tables.dump());
             tables = again;

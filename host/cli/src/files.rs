@@ -191,7 +191,7 @@ impl Whole {
                 name,
                 fresh,
             } => {
-                let mut write = || {
+                let write = || {
                     folder.create(&fresh)?.write_all(text.as_bytes())?;
                     folder.rename(&fresh, &folder, &name)
                 };

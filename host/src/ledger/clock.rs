@@ -29,17 +29,29 @@ impl Clocks {
             return point.value < at.value;
         }
         let clock = self.at(at.timeline, at.value);
-        clock.is_some_and(|c| c.iter().any(|p| p.timeline == point.timeline && p.value >= point.value))
+        clock.is_some_and(|c| {
+            c.iter()
+                .any(|p| p.timeline == point.timeline && p.value >= point.value)
+        })
     }
 
     fn at(&self, timeline: TimelineId, value: u64) -> Option<&PointSet> {
-        self.since.range((timeline, 0)..=(timeline, value)).next_back().map(|(_, clock)| clock)
+        self.since
+            .range((timeline, 0)..=(timeline, value))
+            .next_back()
+            .map(|(_, clock)| clock)
     }
 
     /// Forgets clocks that only operations before a reached value had.
     pub(super) fn retire(&mut self, reached: Point) {
         let range = (reached.timeline, 0)..=(reached.timeline, reached.value);
-        let old: Vec<_> = self.since.range(range).rev().skip(1).map(|(&key, _)| key).collect();
+        let old: Vec<_> = self
+            .since
+            .range(range)
+            .rev()
+            .skip(1)
+            .map(|(&key, _)| key)
+            .collect();
         for key in old {
             self.since.remove(&key);
         }
@@ -63,7 +75,10 @@ mod tests {
     use super::*;
 
     fn point(t: u32, value: u64) -> Point {
-        Point { timeline: TimelineId(t), value }
+        Point {
+            timeline: TimelineId(t),
+            value,
+        }
     }
 
     #[test]
@@ -73,13 +88,27 @@ mod tests {
         clocks.wait(TimelineId(2), 9, point(1, 5));
         assert!(clocks.ordered(point(1, 5), point(0, 3)));
         assert!(clocks.ordered(point(1, 80), point(0, 2)));
-        assert!(!clocks.ordered(point(1, 4), point(0, 3)), "only what follows the wait");
+        assert!(
+            !clocks.ordered(point(1, 4), point(0, 3)),
+            "only what follows the wait"
+        );
         assert!(!clocks.ordered(point(1, 5), point(0, 4)));
-        assert!(clocks.ordered(point(2, 9), point(0, 3)), "through timeline 1");
+        assert!(
+            clocks.ordered(point(2, 9), point(0, 3)),
+            "through timeline 1"
+        );
         clocks.wait(TimelineId(3), 1, point(1, 4));
-        assert!(!clocks.ordered(point(3, 1), point(0, 3)), "1 had not waited yet at 4");
-        assert!(clocks.ordered(point(0, 8), point(0, 7)) && !clocks.ordered(point(0, 8), point(0, 8)));
+        assert!(
+            !clocks.ordered(point(3, 1), point(0, 3)),
+            "1 had not waited yet at 4"
+        );
+        assert!(
+            clocks.ordered(point(0, 8), point(0, 7)) && !clocks.ordered(point(0, 8), point(0, 8))
+        );
         clocks.retire(point(1, 70));
-        assert!(clocks.ordered(point(1, 71), point(0, 3)), "the newest clock stays");
+        assert!(
+            clocks.ordered(point(1, 71), point(0, 3)),
+            "the newest clock stays"
+        );
     }
 }

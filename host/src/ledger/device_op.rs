@@ -20,17 +20,37 @@ impl Check<'_> {
         let unknown = || Refusal::Unknown("table", table.0.into());
         let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
         let allocation = facts.allocation;
-        let of = self.ledger.allocations.get(&allocation).ok_or_else(unknown)?;
+        let of = self
+            .ledger
+            .allocations
+            .get(&allocation)
+            .ok_or_else(unknown)?;
         let segments = facts.segments.clone();
-        Ok((Resolved { allocation, memory: of.memory, segments }, of))
+        Ok((
+            Resolved {
+                allocation,
+                memory: of.memory,
+                segments,
+            },
+            of,
+        ))
     }
 
     /// Takes the next value of a timeline.
     fn advance(&mut self, at: Point) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("timeline", at.timeline.0.into());
-        let next = self.ledger.timelines.get(&at.timeline).ok_or_else(unknown)?.next;
+        let next = self
+            .ledger
+            .timelines
+            .get(&at.timeline)
+            .ok_or_else(unknown)?
+            .next;
         if next != at.value {
-            return Err(Refusal::WrongValue { timeline: at.timeline, expected: next, found: at.value });
+            return Err(Refusal::WrongValue {
+                timeline: at.timeline,
+                expected: next,
+                found: at.value,
+            });
         }
         if let Some(facts) = self.ledger.timelines.get_mut(&at.timeline) {
             facts.next += 1;
@@ -40,12 +60,20 @@ impl Check<'_> {
 
     /// Whether an operation exists that will reach a point.
     pub(super) fn submitted(&self, point: Point) -> bool {
-        self.ledger.timelines.get(&point.timeline).is_some_and(|t| point.value < t.next)
+        self.ledger
+            .timelines
+            .get(&point.timeline)
+            .is_some_and(|t| point.value < t.next)
     }
 
     pub(super) fn wait(&mut self, timeline: TimelineId, point: Point) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("timeline", timeline.0.into());
-        let next = self.ledger.timelines.get(&timeline).ok_or_else(unknown)?.next;
+        let next = self
+            .ledger
+            .timelines
+            .get(&timeline)
+            .ok_or_else(unknown)?
+            .next;
         if !self.submitted(point) {
             return Err(Refusal::WaitsForever(point));
         }
@@ -61,12 +89,25 @@ impl Check<'_> {
     }
 
     /// ORDER: a use follows the earlier owners and the writers; a write also follows the readers.
-    fn ordered(&self, id: AllocationId, of: &AllocationFacts, at: Point, write: bool) -> Result<(), Refusal> {
+    fn ordered(
+        &self,
+        id: AllocationId,
+        of: &AllocationFacts,
+        at: Point,
+        write: bool,
+    ) -> Result<(), Refusal> {
         let readers = write.then_some(&of.readers);
-        let before = [&of.inherited, &of.writers].into_iter().chain(readers).flat_map(|set| set.iter());
+        let before = [&of.inherited, &of.writers]
+            .into_iter()
+            .chain(readers)
+            .flat_map(|set| set.iter());
         for point in before {
             if !self.ledger.reached(point) && !self.ledger.clocks.ordered(at, point) {
-                return Err(Refusal::NotOrdered { allocation: id, timeline: at.timeline, point });
+                return Err(Refusal::NotOrdered {
+                    allocation: id,
+                    timeline: at.timeline,
+                    point,
+                });
             }
         }
         Ok(())
@@ -74,7 +115,11 @@ impl Check<'_> {
 
     fn record(&mut self, id: AllocationId, at: Point, write: bool) {
         if let Some(facts) = self.ledger.allocations.get_mut(&id) {
-            if write { facts.writers.add(at) } else { facts.readers.add(at) }
+            if write {
+                facts.writers.add(at)
+            } else {
+                facts.readers.add(at)
+            }
         }
     }
 
@@ -89,7 +134,8 @@ impl Check<'_> {
         let (target, target_facts) = self.resolve(to)?;
         inside(from, source_facts, from_offset, bytes)?;
         inside(to, target_facts, to_offset, bytes)?;
-        if source_facts.tenant != target_facts.tenant || source_facts.buffer != target_facts.buffer {
+        if source_facts.tenant != target_facts.tenant || source_facts.buffer != target_facts.buffer
+        {
             return Err(Refusal::CrossesTenants { from, to });
         }
         if source.allocation == target.allocation {
@@ -142,7 +188,13 @@ impl Check<'_> {
         self.hold(table, Holder::Access, at);
         self.accepted.counts.bytes_cleared += bytes;
         let target = (target.memory, target.segments);
-        self.accepted.ops.push(DeviceOp::Fill { at, target, offset, bytes, pattern });
+        self.accepted.ops.push(DeviceOp::Fill {
+            at,
+            target,
+            offset,
+            bytes,
+            pattern,
+        });
         Ok(())
     }
 
@@ -175,7 +227,8 @@ impl Check<'_> {
                 return Err(Refusal::ContentLost(used.buffer));
             }
             let shown = self.ledger.memory.get(&facts.memory).map(|m| &m.residue);
-            let foreign = |&e: &_| shown.is_some_and(|r| r.overlapping(e).any(|&t| t != facts.tenant));
+            let foreign =
+                |&e: &_| shown.is_some_and(|r| r.overlapping(e).any(|&t| t != facts.tenant));
             if !facts.holds_content && facts.extents.iter().any(foreign) {
                 return Err(Refusal::ForeignBytes(used.buffer));
             }
@@ -185,7 +238,9 @@ impl Check<'_> {
         self.advance(at)?;
         for (used, &table) in access.uses.iter().zip(tables) {
             let allocation = self.ledger.buffers.get(&used.buffer).map(|b| b.allocation);
-            let Some(allocation) = allocation else { continue };
+            let Some(allocation) = allocation else {
+                continue;
+            };
             self.record(allocation, at, used.intent == Intent::Write);
             if used.intent == Intent::Write {
                 self.now_written(used.buffer, allocation);
@@ -203,6 +258,8 @@ impl Check<'_> {
 }
 
 fn inside(table: TableId, facts: &AllocationFacts, offset: u64, bytes: u64) -> Result<(), Refusal> {
-    let end = offset.checked_add(bytes).filter(|&end| bytes > 0 && end <= facts.bytes);
+    let end = offset
+        .checked_add(bytes)
+        .filter(|&end| bytes > 0 && end <= facts.bytes);
     end.map(|_| ()).ok_or(Refusal::OutsideTable(table))
 }

@@ -31,7 +31,8 @@ use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::request::{Grants, Placement, Run};
 use gpumm_contract::table::Hold;
 use gpumm_contract::{
-    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Segment, Stamp, TableId, TenantId, TimelineId,
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Segment, Stamp, TableId,
+    TenantId, TimelineId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,7 +54,13 @@ pub(crate) struct MemoryFacts {
 impl MemoryFacts {
     fn new(kind: MemoryType) -> Self {
         let (residue, pending) = (RangeMap::default(), RangeMap::default());
-        MemoryFacts { kind, live: Journaled::default(), residue, pending, high_water: 0 }
+        MemoryFacts {
+            kind,
+            live: Journaled::default(),
+            residue,
+            pending,
+            high_water: 0,
+        }
     }
 
     /// The live allocation that shares bytes with an extent, if any.
@@ -61,8 +68,13 @@ impl MemoryFacts {
         let end = extent.offset.saturating_add(extent.bytes);
         let before = self.live.range(..=extent.offset).next_back();
         let before = before.filter(move |(start, (bytes, _))| *start + bytes > extent.offset);
-        let inside = self.live.range(extent.offset.saturating_add(1)..end.max(extent.offset.saturating_add(1)));
-        before.into_iter().chain(inside).map(|(_, &(_, allocation))| allocation)
+        let inside = self
+            .live
+            .range(extent.offset.saturating_add(1)..end.max(extent.offset.saturating_add(1)));
+        before
+            .into_iter()
+            .chain(inside)
+            .map(|(_, &(_, allocation))| allocation)
     }
 }
 
@@ -135,7 +147,10 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(memory: &[MemoryType], timelines: &[(TimelineId, Role)]) -> Self {
         let mut ledger = Ledger {
-            memory: memory.iter().map(|&kind| (kind.id, MemoryFacts::new(kind))).collect(),
+            memory: memory
+                .iter()
+                .map(|&kind| (kind.id, MemoryFacts::new(kind)))
+                .collect(),
             timelines: Journaled::default(),
             clocks: Clocks::default(),
             buffers: Journaled::default(),
@@ -147,7 +162,14 @@ impl Ledger {
             used_tables: RangeMap::default(),
         };
         for &(timeline, role) in timelines {
-            ledger.timelines.insert(timeline, TimelineFacts { role, completed: 0, next: 1 });
+            ledger.timelines.insert(
+                timeline,
+                TimelineFacts {
+                    role,
+                    completed: 0,
+                    next: 1,
+                },
+            );
         }
         ledger
     }
@@ -163,12 +185,20 @@ impl Ledger {
 
     /// The next value of every timeline.
     pub(crate) fn next_points(&self) -> Vec<Point> {
-        self.timelines.iter().map(|(&timeline, t)| Point { timeline, value: t.next }).collect()
+        self.timelines
+            .iter()
+            .map(|(&timeline, t)| Point {
+                timeline,
+                value: t.next,
+            })
+            .collect()
     }
 
     /// Whether a point has been delivered as reached.
     fn reached(&self, point: Point) -> bool {
-        self.timelines.get(&point.timeline).is_some_and(|t| t.completed >= point.value)
+        self.timelines
+            .get(&point.timeline)
+            .is_some_and(|t| t.completed >= point.value)
     }
 
     /// Live allocations of a memory type with their extents: what its strategy must know.
@@ -189,12 +219,16 @@ impl Ledger {
 
     /// Whether a number belongs to a live allocation of a memory type.
     pub(crate) fn is_live(&self, memory: MemoryTypeId, number: AllocationId) -> bool {
-        self.allocations.get(&number).is_some_and(|a| a.memory == memory && a.ends_after.is_none())
+        self.allocations
+            .get(&number)
+            .is_some_and(|a| a.memory == memory && a.ends_after.is_none())
     }
 
     /// Buffers alive, and their bytes.
     pub(crate) fn live(&self) -> (u64, u64) {
-        self.buffers.iter().fold((0, 0), |(n, bytes), (_, b)| (n + 1, bytes + b.bytes))
+        self.buffers
+            .iter()
+            .fold((0, 0), |(n, bytes), (_, b)| (n + 1, bytes + b.bytes))
     }
 
     /// The size of a live buffer.
@@ -230,7 +264,14 @@ impl Ledger {
                 Journal::Rollback => $part.rollback(),
             } )* };
         }
-        each!(self.timelines, self.buffers, self.allocations, self.ending, self.tables, self.due);
+        each!(
+            self.timelines,
+            self.buffers,
+            self.allocations,
+            self.ending,
+            self.tables,
+            self.due
+        );
         each!(self.used_allocations, self.used_tables);
         for memory in self.memory.values_mut() {
             each!(memory.live, memory.residue, memory.pending);
@@ -270,5 +311,8 @@ fn push_run(runs: &mut Vec<Run>, from: u64, to: u64) {
 
 /// The one-number extent of a range map over numbers.
 fn number(n: u32) -> Extent {
-    Extent { offset: n.into(), bytes: 1 }
+    Extent {
+        offset: n.into(),
+        bytes: 1,
+    }
 }

@@ -38,9 +38,14 @@ impl Check<'_> {
                 return Err(Refusal::Overlap { memory, extent });
             }
             facts.live.insert(extent.offset, (extent.bytes, allocation));
-            facts.pending.overlapping(extent).for_each(|points| inherited.join(points));
+            facts
+                .pending
+                .overlapping(extent)
+                .for_each(|points| inherited.join(points));
             facts.pending.clear(extent);
-            self.accepted.high_water.push((memory, extent.offset + extent.bytes));
+            self.accepted
+                .high_water
+                .push((memory, extent.offset + extent.bytes));
         }
         inherited.retire(|p| self.ledger.reached(p));
         let placed = AllocationFacts {
@@ -59,11 +64,21 @@ impl Check<'_> {
         self.ledger.allocations.insert(allocation, placed);
         self.ledger.used_allocations.set(number(allocation.0), ());
         self.move_in(buffer, allocation, memory)?;
-        self.accepted.placed.push(Placed { allocation, memory, tenant, extents: extents.into() });
+        self.accepted.placed.push(Placed {
+            allocation,
+            memory,
+            tenant,
+            extents: extents.into(),
+        });
         Ok(())
     }
 
-    fn move_in(&mut self, buffer: BufferId, to: AllocationId, memory: MemoryTypeId) -> Result<(), Refusal> {
+    fn move_in(
+        &mut self,
+        buffer: BufferId,
+        to: AllocationId,
+        memory: MemoryTypeId,
+    ) -> Result<(), Refusal> {
         let Some(facts) = self.ledger.buffers.get_mut(&buffer) else {
             return self.found_buffer(buffer, to);
         };
@@ -80,15 +95,31 @@ impl Check<'_> {
     }
 
     /// ORDER: every use that is not over must be named, so that nobody gets the bytes too early.
-    pub(super) fn unplace(&mut self, allocation: AllocationId, after: &PointSet) -> Result<(), Refusal> {
+    pub(super) fn unplace(
+        &mut self,
+        allocation: AllocationId,
+        after: &PointSet,
+    ) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("allocation", allocation.0.into());
-        let facts = self.ledger.allocations.get(&allocation).ok_or_else(unknown)?;
+        let facts = self
+            .ledger
+            .allocations
+            .get(&allocation)
+            .ok_or_else(unknown)?;
         if facts.ends_after.is_some() {
             return Err(unknown());
         }
-        let covers = |p: Point| after.iter().any(|a| a.timeline == p.timeline && a.value >= p.value);
+        let covers = |p: Point| {
+            after
+                .iter()
+                .any(|a| a.timeline == p.timeline && a.value >= p.value)
+        };
         let uses = [&facts.readers, &facts.writers, &facts.inherited];
-        if let Some(point) = uses.iter().flat_map(|set| set.iter()).find(|&p| !self.ledger.reached(p) && !covers(p)) {
+        if let Some(point) = uses
+            .iter()
+            .flat_map(|set| set.iter())
+            .find(|&p| !self.ledger.reached(p) && !covers(p))
+        {
             return Err(Refusal::EndsTooEarly { allocation, point });
         }
         if let Some(point) = after.iter().find(|&p| !self.submitted(p)) {
@@ -129,21 +160,34 @@ impl Check<'_> {
         let reached = |p: Point| self.ledger.reached(p);
         let over = |number: &AllocationId| {
             let facts = self.ledger.allocations.get(number);
-            facts.and_then(|a| a.ends_after.as_ref()).is_some_and(|after| after.iter().all(reached))
+            facts
+                .and_then(|a| a.ends_after.as_ref())
+                .is_some_and(|after| after.iter().all(reached))
         };
-        let gone: Vec<AllocationId> =
-            self.ledger.ending.iter().map(|(&number, ())| number).filter(over).collect();
+        let gone: Vec<AllocationId> = self
+            .ledger
+            .ending
+            .iter()
+            .map(|(&number, ())| number)
+            .filter(over)
+            .collect();
         for allocation in gone {
             self.ledger.ending.remove(&allocation);
             self.ledger.used_allocations.clear(number(allocation.0));
             if let Some(facts) = self.ledger.allocations.remove(&allocation) {
-                self.accepted.ended.push((facts.memory, facts.tenant, facts.extents));
+                self.accepted
+                    .ended
+                    .push((facts.memory, facts.tenant, facts.extents));
             }
         }
         for memory in self.ledger.memory.values_mut() {
             if memory.pending.len() > 256 {
                 let timelines = &self.ledger.timelines;
-                let reached = |p: Point| timelines.get(&p.timeline).is_some_and(|t| t.completed >= p.value);
+                let reached = |p: Point| {
+                    timelines
+                        .get(&p.timeline)
+                        .is_some_and(|t| t.completed >= p.value)
+                };
                 memory.pending.retain(|after| !after.iter().all(reached));
             }
         }

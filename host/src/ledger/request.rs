@@ -161,18 +161,39 @@ impl Check<'_> {
     fn op(&mut self, op: &Op<'_>) -> Result<(), Refusal> {
         match op {
             Op::Answer { request, status } => self.answer(*request, *status),
-            Op::Place { allocation, memory, buffer, extents } => {
-                self.place(*allocation, *memory, *buffer, extents)
-            }
+            Op::Place {
+                allocation,
+                memory,
+                buffer,
+                extents,
+            } => self.place(*allocation, *memory, *buffer, extents),
             Op::Unplace { allocation, after } => self.unplace(*allocation, after),
-            Op::Table { table, allocation, segments } => self.table(*table, *allocation, segments),
+            Op::Table {
+                table,
+                allocation,
+                segments,
+            } => self.table(*table, *allocation, segments),
             Op::DropTable { table } => self.drop_table(*table),
-            Op::Copy { at, source, target, source_offset, target_offset, bytes } => {
-                self.copy(*at, [*source, *target], [*source_offset, *target_offset], *bytes)
-            }
-            Op::Fill { at, table, offset, bytes, pattern } => {
-                self.fill(*at, *table, *offset, *bytes, *pattern)
-            }
+            Op::Copy {
+                at,
+                source,
+                target,
+                source_offset,
+                target_offset,
+                bytes,
+            } => self.copy(
+                *at,
+                [*source, *target],
+                [*source_offset, *target_offset],
+                *bytes,
+            ),
+            Op::Fill {
+                at,
+                table,
+                offset,
+                bytes,
+                pattern,
+            } => self.fill(*at, *table, *offset, *bytes, *pattern),
             Op::Run { at, job, tables } => self.run(*at, *job, tables),
             Op::Wait { timeline, point } => self.wait(*timeline, *point),
             Op::Signal { at } => self.signal(*at),
@@ -200,13 +221,19 @@ impl Check<'_> {
             return Ok((facts.tenant, facts.bytes));
         }
         match self.batch.requests.get(self.request as usize) {
-            Some(Request::Create(create)) if create.buffer == buffer => Ok((create.tenant, create.bytes)),
+            Some(Request::Create(create)) if create.buffer == buffer => {
+                Ok((create.tenant, create.bytes))
+            }
             _ => Err(Refusal::Unknown("buffer", buffer.0)),
         }
     }
 
     /// A new buffer begins with its first place.
-    pub(super) fn found_buffer(&mut self, buffer: BufferId, allocation: AllocationId) -> Result<(), Refusal> {
+    pub(super) fn found_buffer(
+        &mut self,
+        buffer: BufferId,
+        allocation: AllocationId,
+    ) -> Result<(), Refusal> {
         let Some(Request::Create(create)) = self.batch.requests.get(self.request as usize) else {
             return Err(Refusal::Unknown("buffer", buffer.0));
         };
@@ -225,7 +252,11 @@ impl Check<'_> {
     }
 
     /// A buffer ends with its place; only its own release may do that.
-    pub(super) fn end_buffer(&mut self, buffer: BufferId, allocation: AllocationId) -> Result<(), Refusal> {
+    pub(super) fn end_buffer(
+        &mut self,
+        buffer: BufferId,
+        allocation: AllocationId,
+    ) -> Result<(), Refusal> {
         match self.batch.requests.get(self.request as usize) {
             Some(Request::Release(released)) if *released == buffer => {
                 self.ledger.buffers.remove(&buffer);
@@ -255,7 +286,12 @@ impl Check<'_> {
 
     fn answer(&mut self, answered: u32, status: Status) -> Result<(), Refusal> {
         let expected = self.request;
-        let Some(request) = self.batch.requests.get(expected as usize).filter(|_| answered == expected) else {
+        let Some(request) = self
+            .batch
+            .requests
+            .get(expected as usize)
+            .filter(|_| answered == expected)
+        else {
             return Err(Refusal::AnswerOrder { expected, answered });
         };
         if let Some(&allocation) = self.superseded.first() {
@@ -268,9 +304,13 @@ impl Check<'_> {
             Request::Release(_) => self.ended,
             Request::Retire(_) => true,
         };
-        let lost = matches!(request, Request::Release(b) if !good && self.ledger.buffers.contains_key(b));
+        let lost =
+            matches!(request, Request::Release(b) if !good && self.ledger.buffers.contains_key(b));
         if done != good || lost {
-            return Err(Refusal::FalseAnswer { request: expected, status });
+            return Err(Refusal::FalseAnswer {
+                request: expected,
+                status,
+            });
         }
         self.accepted.answers.push(status);
         self.request += 1;

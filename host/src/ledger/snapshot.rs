@@ -1,9 +1,9 @@
 //! The facts as a restored component gets them.
 
 use super::Ledger;
+use gpumm_contract::Point;
 use gpumm_contract::facts::{BufferFact, Fact};
 use gpumm_contract::wire::{Kind, Writer};
-use gpumm_contract::Point;
 
 /// Facts per list: a restore goes in parts, so that no list grows without bound.
 const PART: u32 = 4096;
@@ -13,7 +13,10 @@ impl Ledger {
     pub(crate) fn facts(&self) -> impl Iterator<Item = Fact> {
         let memory = self.memory.values().map(|m| Fact::Memory(m.kind));
         let timelines = self.timelines.iter().map(|(&timeline, t)| Fact::Timeline {
-            completed: Point { timeline, value: t.completed },
+            completed: Point {
+                timeline,
+                value: t.completed,
+            },
             role: t.role,
         });
         let tables = self.tables.iter().map(|(&table, t)| Fact::Table {
@@ -42,14 +45,26 @@ impl Ledger {
             }))
         });
         let free = self.memory.iter().flat_map(|(&memory, m)| {
-            let residue = m.residue.iter().map(move |(extent, &tenant)| Fact::Residue { memory, extent, tenant });
-            let pending = m
-                .pending
+            let residue = m
+                .residue
                 .iter()
-                .map(move |(extent, after)| Fact::Pending { memory, extent, after: after.clone() });
+                .map(move |(extent, &tenant)| Fact::Residue {
+                    memory,
+                    extent,
+                    tenant,
+                });
+            let pending = m.pending.iter().map(move |(extent, after)| Fact::Pending {
+                memory,
+                extent,
+                after: after.clone(),
+            });
             residue.chain(pending)
         });
-        memory.chain(timelines).chain(tables).chain(buffers).chain(free)
+        memory
+            .chain(timelines)
+            .chain(tables)
+            .chain(buffers)
+            .chain(free)
     }
 
     /// The facts as packed lists for `restore-part`.

@@ -17,8 +17,17 @@ impl Check<'_> {
             return Err(Refusal::InUse("table", table.0.into()));
         }
         let unknown = || Refusal::Unknown("allocation", allocation.0.into());
-        let facts = self.ledger.allocations.get(&allocation).ok_or_else(unknown)?;
-        let kind = self.ledger.memory.get(&facts.memory).ok_or_else(unknown)?.kind;
+        let facts = self
+            .ledger
+            .allocations
+            .get(&allocation)
+            .ok_or_else(unknown)?;
+        let kind = self
+            .ledger
+            .memory
+            .get(&facts.memory)
+            .ok_or_else(unknown)?
+            .kind;
         if facts.table.is_some() || facts.ends_after.is_some() {
             return Err(Refusal::WrongTable(table));
         }
@@ -29,7 +38,15 @@ impl Check<'_> {
             facts.table = Some(table);
         }
         let segments: Arc<[Segment]> = segments.into();
-        self.ledger.tables.insert(table, TableFacts { allocation, segments, layout: true, holds: Vec::new() });
+        self.ledger.tables.insert(
+            table,
+            TableFacts {
+                allocation,
+                segments,
+                layout: true,
+                holds: Vec::new(),
+            },
+        );
         self.ledger.used_tables.set(number(table.0), ());
         Ok(())
     }
@@ -71,11 +88,21 @@ impl Check<'_> {
 
     /// Holds whose point is reached end.
     pub(super) fn end_holds(&mut self, reached: Point) {
-        let range = Point { value: 0, ..reached }..=reached;
-        let points: Vec<Point> = self.ledger.due.range(range).map(|(&point, _)| point).collect();
+        let range = Point {
+            value: 0,
+            ..reached
+        }..=reached;
+        let points: Vec<Point> = self
+            .ledger
+            .due
+            .range(range)
+            .map(|(&point, _)| point)
+            .collect();
         for point in points {
             for table in self.ledger.due.remove(&point).unwrap_or_default() {
-                let Some(facts) = self.ledger.tables.get_mut(&table) else { continue };
+                let Some(facts) = self.ledger.tables.get_mut(&table) else {
+                    continue;
+                };
                 facts.holds.retain(|h| h.until != point);
                 if facts.holds.is_empty() && !facts.layout {
                     self.must_drop.insert(table);
@@ -87,7 +114,9 @@ impl Check<'_> {
 
 /// Whether segments are exactly the extents' bytes in their order, cut as allowed.
 fn describes(segments: &[Segment], extents: &[Extent], base: u64, max_segment: u64) -> bool {
-    let mut extents = extents.iter().map(|e| (base.checked_add(e.offset), e.bytes));
+    let mut extents = extents
+        .iter()
+        .map(|e| (base.checked_add(e.offset), e.bytes));
     let (mut at, mut left) = (Some(0), 0u64);
     for segment in segments {
         if segment.bytes == 0 || segment.bytes > max_segment {
@@ -96,7 +125,9 @@ fn describes(segments: &[Segment], extents: &[Extent], base: u64, max_segment: u
         let (mut address, mut need) = (segment.address, segment.bytes);
         while need > 0 {
             if left == 0 {
-                let Some((start, bytes)) = extents.next() else { return false };
+                let Some((start, bytes)) = extents.next() else {
+                    return false;
+                };
                 (at, left) = (start, bytes);
             }
             if at != Some(address) {
@@ -119,16 +150,34 @@ mod tests {
 
     #[test]
     fn only_the_same_bytes_in_the_same_order_describe() {
-        let extents = [Extent { offset: 0, bytes: 8192 }, Extent { offset: 8192, bytes: 4096 }];
+        let extents = [
+            Extent {
+                offset: 0,
+                bytes: 8192,
+            },
+            Extent {
+                offset: 8192,
+                bytes: 4096,
+            },
+        ];
         let segment = |address, bytes| Segment { address, bytes };
         let good = |segments: &[Segment]| describes(segments, &extents, 100, 1 << 20);
         assert!(good(&[segment(100, 12288)]));
         assert!(good(&[segment(100, 4096), segment(4196, 8192)]));
         assert!(!good(&[segment(100, 8192)]), "too short");
         assert!(!good(&[segment(100, 12288), segment(12388, 1)]), "too long");
-        assert!(!good(&[segment(4196, 8192), segment(100, 4096)]), "exchanged");
+        assert!(
+            !good(&[segment(4196, 8192), segment(100, 4096)]),
+            "exchanged"
+        );
         assert!(!good(&[segment(0, 12288)]), "wrong base");
-        assert!(!describes(&[segment(0, 12288)], &extents, 0, 4096), "segment too long");
-        assert!(!good(&[segment(100, 0), segment(100, 12288)]), "empty segment");
+        assert!(
+            !describes(&[segment(0, 12288)], &extents, 0, 4096),
+            "segment too long"
+        );
+        assert!(
+            !good(&[segment(100, 0), segment(100, 12288)]),
+            "empty segment"
+        );
     }
 }

@@ -19,38 +19,74 @@ impl Planner {
         let stamp = Stamp(self.next_stamp);
         self.next_stamp += 1;
         match verb {
-            Verb::Create { buffer, tenant, bytes, placement, priority } => {
+            Verb::Create {
+                buffer,
+                tenant,
+                bytes,
+                placement,
+                priority,
+            } => {
                 newborn.insert(buffer, (tenant, bytes));
-                Ok(Request::Create(Create { buffer, tenant, bytes, placement, priority, stamp }))
+                Ok(Request::Create(Create {
+                    buffer,
+                    tenant,
+                    bytes,
+                    placement,
+                    priority,
+                    stamp,
+                }))
             }
             Verb::Release { tenant, buffer } => {
                 self.owned(tenant, buffer, newborn)?;
                 newborn.remove(&buffer);
                 Ok(Request::Release(buffer))
             }
-            Verb::Access { tenant, buffers, job, anywhere, outcome } => {
+            Verb::Access {
+                tenant,
+                buffers,
+                job,
+                anywhere,
+                outcome,
+            } => {
                 let sizes = buffers.iter().map(|&b| self.owned(tenant, b, newborn));
                 let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
                 check_bounds(&job, &sizes)?;
                 let id = JobId(self.next_job);
                 self.next_job += 1;
                 let uses = buffers.into_iter().zip(intents(&job));
-                let uses = uses.map(|(buffer, intent)| Use { buffer, intent }).collect();
+                let uses = uses
+                    .map(|(buffer, intent)| Use { buffer, intent })
+                    .collect();
                 self.jobs.insert(id, WaitingJob { job, outcome });
                 let timeline = self.run_timeline;
-                Ok(Request::Access(Access { job: id, timeline, stamp, anywhere, uses }))
+                Ok(Request::Access(Access {
+                    job: id,
+                    timeline,
+                    stamp,
+                    anywhere,
+                    uses,
+                }))
             }
         }
     }
 
     /// The size of a tenant's buffer.
-    fn owned(&mut self, tenant: TenantId, buffer: BufferId, newborn: &Newborn) -> Result<u64, Error> {
+    fn owned(
+        &mut self,
+        tenant: TenantId,
+        buffer: BufferId,
+        newborn: &Newborn,
+    ) -> Result<u64, Error> {
         let ledger = &self.desk()?.ledger;
-        let old = ledger.buffer_tenant(buffer).zip(ledger.buffer_bytes(buffer));
+        let old = ledger
+            .buffer_tenant(buffer)
+            .zip(ledger.buffer_bytes(buffer));
         match old.or_else(|| newborn.get(&buffer).copied()) {
             Some((owner, bytes)) if owner == tenant => Ok(bytes),
             // The same words for a foreign and for a dead buffer: nobody learns what others have.
-            _ => Err(Error::Argument(format!("buffer {buffer} is not a live buffer of this client"))),
+            _ => Err(Error::Argument(format!(
+                "buffer {buffer} is not a live buffer of this client"
+            ))),
         }
     }
 }
@@ -59,14 +95,20 @@ impl Planner {
 fn intents(job: &Job) -> impl Iterator<Item = Intent> {
     let first = match job {
         Job::CheckPattern(_) | Job::Copy { .. } | Job::Read { .. } | Job::Nothing => Intent::Read,
-        Job::Fill { .. } | Job::WritePattern(_) | Job::Rewrite { .. } | Job::Write { .. } => Intent::Write,
+        Job::Fill { .. } | Job::WritePattern(_) | Job::Rewrite { .. } | Job::Write { .. } => {
+            Intent::Write
+        }
     };
     [first, Intent::Write].into_iter()
 }
 
 fn check_bounds(job: &Job, sizes: &[u64]) -> Result<(), Error> {
     if sizes.len() != job.buffers() {
-        let text = format!("the job needs {} buffers, {} are given", job.buffers(), sizes.len());
+        let text = format!(
+            "the job needs {} buffers, {} are given",
+            job.buffers(),
+            sizes.len()
+        );
         return Err(Error::Argument(text));
     }
     let ranges: &[(usize, u64, u64)] = match job {
@@ -79,7 +121,9 @@ fn check_bounds(job: &Job, sizes: &[u64]) -> Result<(), Error> {
         let size = sizes.get(which).copied().unwrap_or(0);
         let inside = offset.checked_add(bytes).is_some_and(|end| end <= size) && bytes > 0;
         if !inside {
-            return Err(Error::Argument(format!("{bytes} bytes at {offset} leave a buffer of {size} bytes")));
+            return Err(Error::Argument(format!(
+                "{bytes} bytes at {offset} leave a buffer of {size} bytes"
+            )));
         }
     }
     Ok(())

@@ -35,7 +35,9 @@ impl Planner {
                 let error = Arc::new(error);
                 tracing::error!(%error, "the device stops");
                 self.stopped = Some(error.clone());
-                (0..count).map(|_| Err(Error::Stopped(error.clone()))).collect()
+                (0..count)
+                    .map(|_| Err(Error::Stopped(error.clone())))
+                    .collect()
             }
         }
     }
@@ -43,7 +45,10 @@ impl Planner {
     /// Errors: the device must stop.
     fn try_serve(&mut self, verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
         if let Some(why) = &self.stopped {
-            return Ok(verbs.iter().map(|_| Err(Error::Stopped(why.clone()))).collect());
+            return Ok(verbs
+                .iter()
+                .map(|_| Err(Error::Stopped(why.clone())))
+                .collect());
         }
         let last = self.last_points()?;
         let mut requests = self.delivered.due(&last)?;
@@ -51,12 +56,22 @@ impl Planner {
         let mut newborn = Newborn::new();
         let admitted: Vec<Result<(), Error>> = verbs
             .into_iter()
-            .map(|verb| self.admit(verb, &mut newborn).map(|request| requests.push(request)))
+            .map(|verb| {
+                self.admit(verb, &mut newborn)
+                    .map(|request| requests.push(request))
+            })
             .collect();
         if requests.is_empty() {
-            return Ok(admitted.into_iter().map(|a| a.map(|()| Reply::Done)).collect());
+            return Ok(admitted
+                .into_iter()
+                .map(|a| a.map(|()| Reply::Done))
+                .collect());
         }
-        let mut ended = self.run(&requests)?.into_iter().skip(retires).zip(&requests[retires..]);
+        let mut ended = self
+            .run(&requests)?
+            .into_iter()
+            .skip(retires)
+            .zip(&requests[retires..]);
         let mut replies = Vec::with_capacity(admitted.len());
         for admitted in admitted {
             replies.push(match admitted {
@@ -73,7 +88,10 @@ impl Planner {
     /// Plans requests as they are: of verbs, or of a request log.
     ///
     /// Errors: the device must stop.
-    pub(crate) fn run(&mut self, requests: &[Request]) -> Result<Vec<(Ended, Option<Point>)>, Error> {
+    pub(crate) fn run(
+        &mut self,
+        requests: &[Request],
+    ) -> Result<Vec<(Ended, Option<Point>)>, Error> {
         if let Some(log) = &mut self.log {
             log.requests(requests, |id| self.jobs.get(&id).map(|w| w.job.to_words()))?;
         }
@@ -137,16 +155,23 @@ impl Planner {
         digest: &mut Sha256,
     ) -> Result<Result<(), ComponentFault>, Error> {
         let grants = self.desk()?.ledger.grants();
-        let batch = Batch { grants, requests: requests.to_vec() };
+        let batch = Batch {
+            grants,
+            requests: requests.to_vec(),
+        };
         let Some(words) = batch.encode() else {
-            return Ok(Err(ComponentFault::Nonsense("the batch is too large to encode".into())));
+            return Ok(Err(ComponentFault::Nonsense(
+                "the batch is too large to encode".into(),
+            )));
         };
         let Some(desk) = self.desk.take() else {
             return Err(Error::System("the facts are not at rest".into()));
         };
         let (desk, planned) = self.mechanism.execute(&words, desk);
         let Ok(mut desk) = (desk as Box<dyn Any>).downcast::<Desk>() else {
-            return Err(Error::System("the mechanism has not given the facts back".into()));
+            return Err(Error::System(
+                "the mechanism has not given the facts back".into(),
+            ));
         };
         let judged = planned.and_then(|plan| {
             let accepted = desk.ledger.check(&batch, &desk.broker.overlay, &plan)?;
@@ -200,12 +225,18 @@ impl Planner {
     fn recover(&mut self, fault: &ComponentFault) -> Result<(), Error> {
         tracing::warn!(%fault, "the mechanism is restarted");
         if let ComponentFault::StrategyLost { name, .. } = fault {
-            return Err(Error::Component { name: name.clone(), fault: fault.clone() });
+            return Err(Error::Component {
+                name: name.clone(),
+                fault: fault.clone(),
+            });
         }
         let strategy = self.parts.strategy.clone();
         let desk = self.desk()?;
         let rolled = desk.broker.rollback(&desk.ledger);
-        rolled.map_err(|fault| Error::Component { name: strategy.name().into(), fault })?;
+        rolled.map_err(|fault| Error::Component {
+            name: strategy.name().into(),
+            fault,
+        })?;
         self.restart_mechanism()
     }
 
@@ -218,7 +249,9 @@ impl Planner {
         let mut last = ComponentFault::Nonsense("not started".into());
         for _ in 0..STARTS {
             self.mechanism_restarts += 1;
-            let fresh = source.build().and_then(|mut m| m.restore(&facts).map(|()| m));
+            let fresh = source
+                .build()
+                .and_then(|mut m| m.restore(&facts).map(|()| m));
             match fresh {
                 Ok(mechanism) => {
                     self.mechanism = mechanism;
@@ -227,7 +260,10 @@ impl Planner {
                 Err(fault) => last = fault,
             }
         }
-        Err(Error::Component { name: source.name().into(), fault: last })
+        Err(Error::Component {
+            name: source.name().into(),
+            fault: last,
+        })
     }
 
     /// Throws the strategies away and rebuilds them from the ledger.
@@ -236,7 +272,9 @@ impl Planner {
     pub(crate) fn restart_strategies(&mut self) -> Result<(), Error> {
         let name = self.parts.strategy.name().to_owned();
         let desk = self.desk()?;
-        desk.broker.rebuild(&desk.ledger).map_err(|fault| Error::Component { name, fault })
+        desk.broker
+            .rebuild(&desk.ledger)
+            .map_err(|fault| Error::Component { name, fault })
     }
 
     /// Waits for everything submitted and delivers it.
@@ -267,7 +305,13 @@ impl Planner {
     /// The newest point of every timeline of the device.
     fn last_points(&mut self) -> Result<Vec<Point>, Error> {
         let next = self.desk()?.ledger.next_points();
-        Ok(next.into_iter().map(|p| Point { value: p.value - 1, ..p }).collect())
+        Ok(next
+            .into_iter()
+            .map(|p| Point {
+                value: p.value - 1,
+                ..p
+            })
+            .collect())
     }
 }
 

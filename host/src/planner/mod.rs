@@ -49,7 +49,11 @@ impl Desk {
 }
 
 impl SlotDesk for Desk {
-    fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
+    fn allocate(
+        &mut self,
+        memory: MemoryTypeId,
+        commands: &[u64],
+    ) -> Result<Vec<u64>, ComponentFault> {
         self.broker.allocate(&self.ledger, memory, commands)
     }
 }
@@ -57,9 +61,24 @@ impl SlotDesk for Desk {
 /// What a client asks of a device; the planner makes requests of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Verb {
-    Create { buffer: BufferId, tenant: TenantId, bytes: u64, placement: Placement, priority: u8 },
-    Access { tenant: TenantId, buffers: Vec<BufferId>, job: Job, anywhere: bool, outcome: Arc<hw::Outcome> },
-    Release { tenant: TenantId, buffer: BufferId },
+    Create {
+        buffer: BufferId,
+        tenant: TenantId,
+        bytes: u64,
+        placement: Placement,
+        priority: u8,
+    },
+    Access {
+        tenant: TenantId,
+        buffers: Vec<BufferId>,
+        job: Job,
+        anywhere: bool,
+        outcome: Arc<hw::Outcome>,
+    },
+    Release {
+        tenant: TenantId,
+        buffer: BufferId,
+    },
 }
 
 /// How a verb ended well.
@@ -134,11 +153,27 @@ impl Planner {
     ///
     /// Errors: it does not start.
     pub(crate) fn new(setup: Setup) -> Result<Self, Error> {
-        let Setup { desk, parts, executor, pool, system, vram, run_timeline, timelines, pacing, log } = setup;
+        let Setup {
+            desk,
+            parts,
+            executor,
+            pool,
+            system,
+            vram,
+            run_timeline,
+            timelines,
+            pacing,
+            log,
+        } = setup;
         let source = &parts.mechanism;
-        let failed = |fault| Error::Component { name: source.name().into(), fault };
+        let failed = |fault| Error::Component {
+            name: source.name().into(),
+            fault,
+        };
         let mut mechanism = source.build().map_err(failed)?;
-        mechanism.restore(&desk.ledger.fact_lists()).map_err(failed)?;
+        mechanism
+            .restore(&desk.ledger.fact_lists())
+            .map_err(failed)?;
         Ok(Planner {
             desk: Some(Box::new(desk)),
             mechanism,
@@ -164,14 +199,22 @@ impl Planner {
 
     /// The facts; at rest they are always here.
     fn desk(&mut self) -> Result<&mut Desk, Error> {
-        self.desk.as_deref_mut().ok_or_else(|| Error::System("the facts are not at rest".into()))
+        self.desk
+            .as_deref_mut()
+            .ok_or_else(|| Error::System("the facts are not at rest".into()))
     }
 
     /// What has been done so far.
     pub(crate) fn report(&mut self) -> DeviceReport {
         let (crossings, counts, restarts) = (self.crossings, self.counts, self.mechanism_restarts);
         let plans_digest = sha2::Digest::finalize(self.digest.clone()).into();
-        let mut report = DeviceReport { crossings, counts, restarts, plans_digest, ..DeviceReport::default() };
+        let mut report = DeviceReport {
+            crossings,
+            counts,
+            restarts,
+            plans_digest,
+            ..DeviceReport::default()
+        };
         let vram = self.vram;
         if let Ok(desk) = self.desk() {
             report.restarts += desk.broker.restarts();
@@ -183,7 +226,9 @@ impl Planner {
 
     /// Faults of strategies so far.
     pub(crate) fn strategy_faults(&mut self) -> Vec<StrategyFault> {
-        self.desk().map(|desk| desk.broker.faults().cloned().collect()).unwrap_or_default()
+        self.desk()
+            .map(|desk| desk.broker.faults().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The digest of the plans of the last batch, as a request log keeps it.
@@ -203,6 +248,8 @@ impl Planner {
 
     /// The facts as packed lists.
     pub(crate) fn facts(&mut self) -> Vec<Vec<u64>> {
-        self.desk().map(|desk| desk.ledger.fact_lists()).unwrap_or_default()
+        self.desk()
+            .map(|desk| desk.ledger.fact_lists())
+            .unwrap_or_default()
     }
 }

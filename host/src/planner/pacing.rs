@@ -31,7 +31,12 @@ pub(super) struct Delivered {
 
 impl Delivered {
     pub(super) fn new(timelines: Arc<hw::Timelines>, pacing: Pacing) -> Self {
-        Delivered { timelines, pacing, known: BTreeMap::new(), ends: VecDeque::new() }
+        Delivered {
+            timelines,
+            pacing,
+            known: BTreeMap::new(),
+            ends: VecDeque::new(),
+        }
     }
 
     /// The retire requests that a batch begins with. `last` are the device's newest points.
@@ -40,7 +45,11 @@ impl Delivered {
             Pacing::Given => Vec::new(),
             Pacing::Eager => last.iter().map(|p| self.now(p.timeline)).collect(),
             Pacing::Window(window) => {
-                if self.ends.len() >= window.max(1) { self.ends.pop_front().unwrap_or_default() } else { Vec::new() }
+                if self.ends.len() >= window.max(1) {
+                    self.ends.pop_front().unwrap_or_default()
+                } else {
+                    Vec::new()
+                }
             }
         };
         let mut requests = Vec::new();
@@ -53,7 +62,10 @@ impl Delivered {
     }
 
     fn now(&self, timeline: TimelineId) -> Point {
-        Point { timeline, value: self.timelines.completed(hw::TimelineId(timeline.0)) }
+        Point {
+            timeline,
+            value: self.timelines.completed(hw::TimelineId(timeline.0)),
+        }
     }
 
     /// Waits for a point and notes it; `false` when it was delivered before.

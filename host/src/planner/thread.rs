@@ -11,7 +11,11 @@ const GROUP: usize = 1024;
 /// What reaches a planner's thread.
 pub(crate) enum Message {
     /// Verbs in order. `exact` keeps them a batch of their own.
-    Verbs { verbs: Vec<Verb>, exact: bool, reply: Sender<Vec<Result<Reply, Error>>> },
+    Verbs {
+        verbs: Vec<Verb>,
+        exact: bool,
+        reply: Sender<Vec<Result<Reply, Error>>>,
+    },
     /// Anything else that needs the planner, between two batches.
     Control(Box<dyn FnOnce(&mut Planner) + Send>),
 }
@@ -42,13 +46,21 @@ fn turn(planner: &mut Planner, message: Message, waiting: &Receiver<Message>) ->
             act(planner);
             return None;
         }
-        Message::Verbs { verbs, exact, reply } => (verbs, exact, reply),
+        Message::Verbs {
+            verbs,
+            exact,
+            reply,
+        } => (verbs, exact, reply),
     };
     let mut group = vec![(verbs.len(), reply)];
     let mut next = None;
     while !exact && verbs.len() < GROUP {
         match waiting.try_recv() {
-            Ok(Message::Verbs { verbs: more, exact: false, reply }) => {
+            Ok(Message::Verbs {
+                verbs: more,
+                exact: false,
+                reply,
+            }) => {
                 group.push((more.len(), reply));
                 verbs.extend(more);
             }

@@ -23,14 +23,19 @@ pub struct WasmMechanism {
 
 impl std::fmt::Debug for WasmMechanism {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WasmMechanism").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("WasmMechanism")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl WasmMechanism {
     /// A mechanism from a component's bytes.
     pub fn new(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
-        WasmMechanism { name: name.into(), bytes: bytes.into() }
+        WasmMechanism {
+            name: name.into(),
+            bytes: bytes.into(),
+        }
     }
 
     /// The built-in mechanism.
@@ -49,9 +54,20 @@ impl MechanismSource for WasmMechanism {
         let component = engines.compile(Role::Mechanism, &self.bytes)?;
         let misfit = |e: wasmtime::Error| ComponentFault::NotAComponent(one_line(&e));
         let mut linker = Linker::new(&engines.mechanism);
-        wit::gpumm::memory::slots::add_to_linker::<_, HasSelf<State>>(&mut linker, |s| s).map_err(misfit)?;
-        let limits = StoreLimitsBuilder::new().memory_size(MEMORY).trap_on_grow_failure(true).build();
-        let mut store = Store::new(&engines.mechanism, State { desk: None, fault: None, limits });
+        wit::gpumm::memory::slots::add_to_linker::<_, HasSelf<State>>(&mut linker, |s| s)
+            .map_err(misfit)?;
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(MEMORY)
+            .trap_on_grow_failure(true)
+            .build();
+        let mut store = Store::new(
+            &engines.mechanism,
+            State {
+                desk: None,
+                fault: None,
+                limits,
+            },
+        );
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(DEADLINE);
         let world = wit::Mechanism::instantiate(&mut store, &component, &linker).map_err(misfit)?;
@@ -70,15 +86,18 @@ struct State {
 impl wit::gpumm::memory::slots::Host for State {
     fn allocate(&mut self, memory: u8, commands: Vec<u64>) -> wasmtime::Result<Vec<u64>> {
         let Some(desk) = self.desk.as_mut() else {
-            self.fault = Some(ComponentFault::Nonsense("it asked a strategy while being restored".into()));
+            self.fault = Some(ComponentFault::Nonsense(
+                "it asked a strategy while being restored".into(),
+            ));
             return Err(wasmtime::Error::msg("no call in progress"));
         };
         // An error here ends the mechanism's Store; the planner rebuilds it from the facts.
-        desk.allocate(MemoryTypeId(memory), &commands).map_err(|fault| {
-            let error = wasmtime::Error::msg(fault.to_string());
-            self.fault = Some(fault);
-            error
-        })
+        desk.allocate(MemoryTypeId(memory), &commands)
+            .map_err(|fault| {
+                let error = wasmtime::Error::msg(fault.to_string());
+                self.fault = Some(fault);
+                error
+            })
     }
 }
 
@@ -89,7 +108,11 @@ struct Running {
 
 impl Running {
     fn fault(&mut self, error: &wasmtime::Error) -> ComponentFault {
-        self.store.data_mut().fault.take().unwrap_or_else(|| fault(error, 0))
+        self.store
+            .data_mut()
+            .fault
+            .take()
+            .unwrap_or_else(|| fault(error, 0))
     }
 }
 
@@ -115,7 +138,10 @@ impl Mechanism for Running {
     fn execute(&mut self, requests: &[u64], desk: Box<dyn SlotDesk>) -> Executed {
         self.store.set_epoch_deadline(DEADLINE);
         self.store.data_mut().desk = Some(desk);
-        let ended = self.world.gpumm_memory_manager().call_execute(&mut self.store, requests);
+        let ended = self
+            .world
+            .gpumm_memory_manager()
+            .call_execute(&mut self.store, requests);
         let ended = ended.map_err(|e| self.fault(&e));
         // INVARIANT: only this function moves the desk in and out, and a Store keeps its data
         // when its component traps.

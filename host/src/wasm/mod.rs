@@ -59,9 +59,15 @@ fn start() -> Result<Engines, ComponentFault> {
             std::thread::sleep(TICK);
         }
     };
-    let spawned = std::thread::Builder::new().name("gpumm-epoch".into()).spawn(tick);
+    let spawned = std::thread::Builder::new()
+        .name("gpumm-epoch".into())
+        .spawn(tick);
     spawned.map_err(|e| ComponentFault::NotAComponent(format!("no thread for the epoch: {e}")))?;
-    Ok(Engines { mechanism, strategy, compiled: Mutex::new(HashMap::new()) })
+    Ok(Engines {
+        mechanism,
+        strategy,
+        compiled: Mutex::new(HashMap::new()),
+    })
 }
 
 impl Engines {

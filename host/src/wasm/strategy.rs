@@ -29,14 +29,19 @@ pub struct WasmStrategy {
 
 impl std::fmt::Debug for WasmStrategy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WasmStrategy").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("WasmStrategy")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl WasmStrategy {
     /// A strategy from a component's bytes.
     pub fn new(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
-        WasmStrategy { name: name.into(), bytes: bytes.into() }
+        WasmStrategy {
+            name: name.into(),
+            bytes: bytes.into(),
+        }
     }
 
     /// A built-in strategy; `None` when there is none of that name.
@@ -54,14 +59,21 @@ impl StrategySource for WasmStrategy {
         let engines = engines()?;
         let component = engines.compile(Role::Strategy, &self.bytes)?;
         let misfit = |e: wasmtime::Error| ComponentFault::NotAComponent(one_line(&e));
-        let limits = StoreLimitsBuilder::new().memory_size(MEMORY).trap_on_grow_failure(true).build();
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(MEMORY)
+            .trap_on_grow_failure(true)
+            .build();
         let mut store = Store::new(&engines.strategy, limits);
         store.limiter(|limits| limits);
         store.set_fuel(FUEL).map_err(misfit)?;
         // Nothing is offered: a strategy that imports a function is refused here, by name.
         let linker = Linker::new(&engines.strategy);
         let world = wit::Strategy::instantiate(&mut store, &component, &linker).map_err(misfit)?;
-        Ok(Box::new(Running { store, world, fuel: FUEL }))
+        Ok(Box::new(Running {
+            store,
+            world,
+            fuel: FUEL,
+        }))
     }
 }
 
@@ -74,17 +86,27 @@ struct Running {
 impl Running {
     fn refuel(&mut self, words: usize) -> Result<(), ComponentFault> {
         self.fuel = FUEL.saturating_add(FUEL_PER_WORD.saturating_mul(words as u64));
-        self.store.set_fuel(self.fuel).map_err(|e| fault(&e, self.fuel))
+        self.store
+            .set_fuel(self.fuel)
+            .map_err(|e| fault(&e, self.fuel))
     }
 
     fn part(&mut self, live: &[(AllocationId, Vec<Extent>)]) -> Result<(), ComponentFault> {
         let mut list = Writer::new(Kind::Answers);
-        if !live.iter().all(|(number, extents)| encode_extents(*number, extents, &mut list)) {
-            return Err(ComponentFault::Restore("an allocation has too many extents".into()));
+        if !live
+            .iter()
+            .all(|(number, extents)| encode_extents(*number, extents, &mut list))
+        {
+            return Err(ComponentFault::Restore(
+                "an allocation has too many extents".into(),
+            ));
         }
         self.refuel(list.len())?;
         let face = self.world.gpumm_memory_allocator();
-        settle(face.call_restore_part(&mut self.store, list.words()), self.fuel)
+        settle(
+            face.call_restore_part(&mut self.store, list.words()),
+            self.fuel,
+        )
     }
 }
 
@@ -105,13 +127,19 @@ impl Strategy for Running {
         geometry: Geometry,
         live: &[(AllocationId, Vec<Extent>)],
     ) -> Result<(), ComponentFault> {
-        let geometry = face::Geometry { size: geometry.size, granule: geometry.granule };
+        let geometry = face::Geometry {
+            size: geometry.size,
+            granule: geometry.granule,
+        };
         self.refuel(0)?;
         let face = self.world.gpumm_memory_allocator();
         if live.is_empty() {
             return settle(face.call_init(&mut self.store, geometry), self.fuel);
         }
-        settle(face.call_restore_begin(&mut self.store, geometry), self.fuel)?;
+        settle(
+            face.call_restore_begin(&mut self.store, geometry),
+            self.fuel,
+        )?;
         live.chunks(PART).try_for_each(|part| self.part(part))?;
         // The end may sort everything that came in parts.
         self.refuel(live.len() * 4)?;
@@ -122,6 +150,7 @@ impl Strategy for Running {
     fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
         self.refuel(commands.len())?;
         let face = self.world.gpumm_memory_allocator();
-        face.call_execute(&mut self.store, commands).map_err(|e| fault(&e, self.fuel))
+        face.call_execute(&mut self.store, commands)
+            .map_err(|e| fault(&e, self.fuel))
     }
 }

@@ -4,19 +4,19 @@ use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
 /// One measured line.
-pub struct Row {
+pub(crate) struct Row {
     /// The bench.
-    pub bench: &'static str,
+    pub(crate) bench: &'static str,
     /// What was done.
-    pub case: String,
+    pub(crate) case: String,
     /// Who did it.
-    pub subject: String,
+    pub(crate) subject: String,
     /// Of what, `ns/op`.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// One value per repetition.
-    pub samples: Vec<f64>,
+    pub(crate) samples: Vec<f64>,
     /// More, by name.
-    pub extra: Map<String, Value>,
+    pub(crate) extra: Map<String, Value>,
 }
 
 impl Row {
@@ -38,7 +38,7 @@ impl Row {
 }
 
 /// Times `operations` done by one call of `act`, until the time is over; ns per operation.
-pub fn sample(budget: Duration, operations: usize, mut act: impl FnMut()) -> Vec<f64> {
+pub(crate) fn sample(budget: Duration, operations: usize, mut act: impl FnMut()) -> Vec<f64> {
     let begin = Instant::now();
     let mut samples = Vec::new();
     while begin.elapsed() < budget || samples.len() < 5 {
@@ -53,7 +53,7 @@ pub fn sample(budget: Duration, operations: usize, mut act: impl FnMut()) -> Vec
 
 /// Prints the rows, and writes them where `--json FILE` says (`-` is standard output, without the
 /// table).
-pub fn finish(mut rows: Vec<Row>) {
+pub(crate) fn finish(mut rows: Vec<Row>) {
     if let Some(first) = rows.first_mut() {
         first.extra.insert("machine".into(), machine());
     }
@@ -89,11 +89,17 @@ fn usage(message: &str) -> Option<String> {
 }
 
 fn table(rows: &[Row]) {
-    println!("{:<28} {:<12} {:>11} {:>11} {:>11} {:>7}  unit", "case", "subject", "median", "min", "p99", "n");
+    println!(
+        "{:<28} {:<12} {:>11} {:>11} {:>11} {:>7}  unit",
+        "case", "subject", "median", "min", "p99", "n"
+    );
     for row in rows {
         let (median, min, p99) = (row.quantile(0.5), row.quantile(0.0), row.quantile(0.99));
         let n = row.samples.len();
-        println!("{:<28} {:<12} {median:>11.1} {min:>11.1} {p99:>11.1} {n:>7}  {}", row.case, row.subject, row.unit);
+        println!(
+            "{:<28} {:<12} {median:>11.1} {min:>11.1} {p99:>11.1} {n:>7}  {}",
+            row.case, row.subject, row.unit
+        );
         for (name, value) in row.extra.iter().filter(|(name, _)| *name != "machine") {
             println!("{:<28}   {name}: {value}", "");
         }
@@ -101,10 +107,12 @@ fn table(rows: &[Row]) {
 }
 
 fn machine() -> Value {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|l| l.starts_with("model name"))?;
-        Some(line.split(':').nth(1)?.trim().to_owned())
-    });
+    let cpu = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|l| l.starts_with("model name"))?;
+            Some(line.split(':').nth(1)?.trim().to_owned())
+        });
     json!({
         "cpu": cpu.unwrap_or_else(|| "unknown".into()),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),

@@ -294,7 +294,7 @@ impl<'a> Driver<'a> {
                         self.tally.failed_allocations += 1;
                     }
                 }
-                Step::Use { id, .. } | Step::Release { id, .. } if dead.contains(&id) => {}
+                Step::Use { id, .. } | Step::Release { id, .. } if dead.contains(&id) && id == u64::MAX => {}
                 Step::Use { slot, id, old, new } => match ended.take(slot) {
                     Ok(fence) => {
                         let now = content.insert(id, new);

@@ -38,7 +38,7 @@ fn counted(n: u64, one: &str) -> String {
     let plural = match one.strip_suffix("y") {
         _ if n == 1 => one.to_owned(),
         Some(stem) => format!("{stem}ies"),
-        None if one.ends_with("ss") => format!("{one}es"),
+        None if one.ends_with("ss") || one.ends_with("ch") => format!("{one}es"),
         None => format!("{one}s"),
     };
     format!("{} {plural}", count(n))
@@ -173,6 +173,7 @@ pub(super) fn verdict(s: &Summary) -> String {
     if s.is_good() {
         let moved = match (s.evictions, s.swap_ins) {
             (0, _) => "nothing had to be evicted".to_owned(),
+            (out, 0) => format!("{} and none was needed again", evicted(out)),
             (out, back) => format!("{} and came back {}", evicted(out), counted(back, "time")),
         };
         return format!("Every allocation found a place; {moved}; {checked}.");
@@ -254,20 +255,13 @@ pub(super) fn log_verdict(s: &LogSummary) -> String {
     match s.first_different_batch {
         None => format!(
             "All plans of {} are equal byte for byte.",
-            batches(s.batches)
+            counted(s.batches, "batch")
         ),
         Some(first) => format!(
             "The plans of {} of {} differ, first those of batch {first} (counted from 0): the log \
              was changed, or another version of the components made it.",
             count(s.different_batches),
-            batches(s.batches)
+            counted(s.batches, "batch")
         ),
-    }
-}
-
-fn batches(n: u64) -> String {
-    match n {
-        1 => "1 batch".into(),
-        n => format!("{} batches", count(n)),
     }
 }

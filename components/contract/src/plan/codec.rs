@@ -1,0 +1,258 @@
+//! Operations as words.
+
+use super::{Op, Status};
+use crate::extent::{Extent, Segment};
+use crate::id::{AllocationId, BufferId, JobId, MemoryTypeId, TableId, TimelineId};
+use crate::point::{Point, PointSet};
+use crate::wire::{Item, Kind, Reader, WireError, Writer};
+use alloc::vec::Vec;
+
+impl Op<'_> {
+    /// Appends the operation to a plan.
+    ///
+    /// Errors: `false` when it does not fit in one item.
+    #[must_use]
+    pub fn encode(&self, out: &mut Writer) -> bool {
+        match self {
+            Op::Answer { request, status } => out.item(1, *request, |b| b.extend(status.words())),
+            Op::Place {
+                allocation,
+                memory,
+                buffer,
+                extents,
+            } => out.item(2, allocation.0, |b| {
+                b.extend([memory.0.into(), buffer.0]);
+                b.extend(extents.iter().flat_map(|e| [e.offset, e.bytes]));
+            }),
+            Op::Unplace { allocation, after } => out.item(3, allocation.0, |b| {
+                b.extend(after.iter().flat_map(|p| [p.timeline.0.into(), p.value]));
+            }),
+            Op::Table {
+                table,
+                allocation,
+                segments,
+            } => out.item(4, table.0, |b| {
+                b.push(allocation.0.into());
+                b.extend(segments.iter().flat_map(|s| [s.address, s.bytes]));
+            }),
+            Op::DropTable { table } => out.item(5, table.0, |_| ()),
+            Op::MapDma { table } => out.item(6, table.0, |_| ()),
+            Op::UnmapDma { table } => out.item(7, table.0, |_| ()),
+            Op::Copy {
+                at,
+                source,
+                target,
+                source_offset,
+                target_offset,
+                bytes,
+            } => out.item(8, at.timeline.0, |b| {
+                b.extend([at.value, source.0.into(), target.0.into()]);
+                b.extend([*source_offset, *target_offset, *bytes]);
+            }),
+            Op::Fill {
+                at,
+                table,
+                offset,
+                bytes,
+                pattern,
+            } => out.item(9, at.timeline.0, |b| {
+                b.extend([at.value, table.0.into(), *offset, *bytes, *pattern]);
+            }),
+            Op::UpdatePtes {
+                at,
+                vm,
+                address,
+                table,
+                offset,
+                bytes,
+                flags,
+            } => out.item(10, at.timeline.0, |b| {
+                b.extend([
+                    at.value,
+                    *vm,
+                    *address,
+                    table.0.into(),
+                    *offset,
+                    *bytes,
+                    *flags,
+                ]);
+            }),
+            Op::InvalidateTlb { at, vm } => {
+                out.item(11, at.timeline.0, |b| b.extend([at.value, *vm]))
+            }
+            Op::Run { at, job, tables } => out.item(12, at.timeline.0, |b| {
+                b.extend([at.value, job.0]);
+                b.extend(tables.iter().map(|t| u64::from(t.0)));
+            }),
+            Op::Wait { timeline, point } => out.item(13, timeline.0, |b| {
+                b.extend([point.timeline.0.into(), point.value])
+            }),
+            Op::Signal { at } => out.item(14, at.timeline.0, |b| b.push(at.value)),
+            Op::Notify {
+                device,
+                attachment,
+                gate,
+            } => out.item(15, *device, |b| {
+                b.extend([*attachment, gate.timeline.0.into(), gate.value])
+            }),
+            Op::Poison { buffer } => out.item(16, 0, |b| b.push(buffer.0)),
+        }
+    }
+
+    /// Reads one operation.
+    pub fn decode(item: &Item<'_>) -> Result<Op<'static>, WireError> {
+        let wrong = || WireError::Value(item.number);
+        let table = |word: u64| item.narrow(word).map(TableId);
+        let at = |value: u64| Point {
+            timeline: TimelineId(item.operand),
+            value,
+        };
+        Ok(match item.op {
+            1 => Op::Answer {
+                request: item.operand,
+                status: Status::from_words(item.exactly()?).ok_or_else(wrong)?,
+            },
+            2 => {
+                let ([memory, buffer], rest) = item.at_least()?;
+                Op::Place {
+                    allocation: AllocationId(item.operand),
+                    memory: MemoryTypeId(u8::try_from(memory).map_err(|_| wrong())?),
+                    buffer: BufferId(buffer),
+                    extents: pairs(item, rest)?
+                        .map(|(offset, bytes)| Extent { offset, bytes })
+                        .collect(),
+                }
+            }
+            3 => {
+                let mut after = PointSet::new();
+                for (timeline, value) in pairs(item, item.body)? {
+                    after.add(Point {
+                        timeline: TimelineId(item.narrow(timeline)?),
+                        value,
+                    });
+                }
+                Op::Unplace {
+                    allocation: AllocationId(item.operand),
+                    after,
+                }
+            }
+            4 => {
+                let ([allocation], rest) = item.at_least()?;
+                Op::Table {
+                    table: TableId(item.operand),
+                    allocation: AllocationId(item.narrow(allocation)?),
+                    segments: pairs(item, rest)?
+                        .map(|(address, bytes)| Segment { address, bytes })
+                        .collect(),
+                }
+            }
+            5..=7 => {
+                let [] = item.exactly()?;
+                let table = TableId(item.operand);
+                match item.op {
+                    5 => Op::DropTable { table },
+                    6 => Op::MapDma { table },
+                    _ => Op::UnmapDma { table },
+                }
+            }
+            8 => {
+                let [value, source, target, source_offset, target_offset, bytes] =
+                    item.exactly()?;
+                let (source, target) = (table(source)?, table(target)?);
+                Op::Copy {
+                    at: at(value),
+                    source,
+                    target,
+                    source_offset,
+                    target_offset,
+                    bytes,
+                }
+            }
+            9 => {
+                let [value, t, offset, bytes, pattern] = item.exactly()?;
+                Op::Fill {
+                    at: at(value),
+                    table: table(t)?,
+                    offset,
+                    bytes,
+                    pattern,
+                }
+            }
+            10 => {
+                let [value, vm, address, t, offset, bytes, flags] = item.exactly()?;
+                Op::UpdatePtes {
+                    at: at(value),
+                    vm,
+                    address,
+                    table: table(t)?,
+                    offset,
+                    bytes,
+                    flags,
+                }
+            }
+            11 => {
+                let [value, vm] = item.exactly()?;
+                Op::InvalidateTlb { at: at(value), vm }
+            }
+            12 => {
+                let ([value, job], rest) = item.at_least()?;
+                let tables = rest.iter().map(|&t| table(t)).collect::<Result<_, _>>()?;
+                Op::Run {
+                    at: at(value),
+                    job: JobId(job),
+                    tables,
+                }
+            }
+            13 => {
+                let [timeline, value] = item.exactly()?;
+                let point = Point {
+                    timeline: TimelineId(item.narrow(timeline)?),
+                    value,
+                };
+                Op::Wait {
+                    timeline: TimelineId(item.operand),
+                    point,
+                }
+            }
+            14 => item.exactly().map(|[value]| Op::Signal { at: at(value) })?,
+            15 => {
+                let [attachment, timeline, value] = item.exactly()?;
+                let gate = Point {
+                    timeline: TimelineId(item.narrow(timeline)?),
+                    value,
+                };
+                Op::Notify {
+                    device: item.operand,
+                    attachment,
+                    gate,
+                }
+            }
+            16 => item.exactly().map(|[buffer]| Op::Poison {
+                buffer: BufferId(buffer),
+            })?,
+            _ => return Err(item.unknown()),
+        })
+    }
+}
+
+fn pairs<'a>(
+    item: &Item<'_>,
+    body: &'a [u64],
+) -> Result<impl Iterator<Item = (u64, u64)> + 'a, WireError> {
+    if !body.len().is_multiple_of(2) {
+        return Err(WireError::Length(item.number));
+    }
+    Ok(body.chunks_exact(2).map(|p| (p[0], p[1])))
+}
+
+/// Reads a whole plan.
+///
+/// Errors: as [`Reader`], and of the first operation that cannot be read.
+pub fn decode(words: &[u64]) -> Result<Vec<Op<'static>>, WireError> {
+    let mut reader = Reader::new(words, Kind::Plan)?;
+    let mut ops = Vec::new();
+    while let Some(item) = reader.next()? {
+        ops.push(Op::decode(&item)?);
+    }
+    Ok(ops)
+}

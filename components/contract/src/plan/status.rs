@@ -1,0 +1,109 @@
+//! How requests end.
+
+use core::fmt;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Done as planned.
+    Good,
+    /// No acceptable place has room and nothing that may be evicted is left.
+    NoSpace {
+        /// The largest hole of the last place tried, in bytes.
+        largest_hole: u64,
+        /// Bytes in buffers that could not be evicted although they may be (no room to evict to).
+        stuck: u64,
+    },
+    /// The buffer is larger than every acceptable memory type.
+    TooLarge {
+        /// The largest acceptable memory type, in bytes.
+        limit: u64,
+    },
+    /// The buffer does not exist.
+    UnknownBuffer,
+    /// The buffer exists already.
+    BufferExists,
+    /// The size is 0, or does not fit in 64 bits when rounded up.
+    InvalidSize,
+    /// The placement names a memory type that the device does not have.
+    InvalidPlacement,
+    /// An access names no buffer or one twice, or a timeline that was not granted.
+    InvalidAccess,
+    /// More pieces than one table or one grant holds.
+    TooScattered,
+}
+
+impl Status {
+    pub(super) fn words(self) -> [u64; 3] {
+        match self {
+            Status::Good => [0, 0, 0],
+            Status::NoSpace {
+                largest_hole,
+                stuck,
+            } => [1, largest_hole, stuck],
+            Status::TooLarge { limit } => [2, limit, 0],
+            Status::UnknownBuffer => [3, 0, 0],
+            Status::BufferExists => [4, 0, 0],
+            Status::InvalidSize => [5, 0, 0],
+            Status::InvalidPlacement => [6, 0, 0],
+            Status::InvalidAccess => [7, 0, 0],
+            Status::TooScattered => [8, 0, 0],
+        }
+    }
+
+    pub(super) fn from_words(words: [u64; 3]) -> Option<Self> {
+        Some(match words {
+            [0, 0, 0] => Status::Good,
+            [1, largest_hole, stuck] => Status::NoSpace {
+                largest_hole,
+                stuck,
+            },
+            [2, limit, 0] => Status::TooLarge { limit },
+            [3, 0, 0] => Status::UnknownBuffer,
+            [4, 0, 0] => Status::BufferExists,
+            [5, 0, 0] => Status::InvalidSize,
+            [6, 0, 0] => Status::InvalidPlacement,
+            [7, 0, 0] => Status::InvalidAccess,
+            [8, 0, 0] => Status::TooScattered,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Good => f.write_str("done"),
+            Status::NoSpace {
+                largest_hole,
+                stuck: 0,
+            } => {
+                write!(
+                    f,
+                    "no space: the largest hole has {largest_hole} bytes and nothing evictable is left"
+                )
+            }
+            Status::NoSpace {
+                largest_hole,
+                stuck,
+            } => write!(
+                f,
+                "no space: the largest hole has {largest_hole} bytes, and {stuck} evictable bytes have nowhere to go"
+            ),
+            Status::TooLarge { limit } => {
+                write!(
+                    f,
+                    "too large: the largest acceptable memory type has {limit} bytes"
+                )
+            }
+            Status::UnknownBuffer => f.write_str("the buffer does not exist"),
+            Status::BufferExists => f.write_str("the buffer exists already"),
+            Status::InvalidSize => f.write_str("the size is 0 or does not fit in 64 bits"),
+            Status::InvalidPlacement => f.write_str("the placement names an unknown memory type"),
+            Status::InvalidAccess => {
+                f.write_str("the access names no buffer, one twice, or an unknown timeline")
+            }
+            Status::TooScattered => f.write_str("the buffer is in more pieces than a table holds"),
+        }
+    }
+}

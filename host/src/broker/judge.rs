@@ -1,0 +1,107 @@
+//! Judging a strategy's answers before the mechanism sees them.
+
+use super::overlay::Overlay;
+use crate::error::ComponentFault;
+use crate::ledger::Ledger;
+use gpumm_contract::allocator::{Allocate, Answer, Command};
+use gpumm_contract::extent::total;
+use gpumm_contract::wire::{Kind, Reader};
+use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
+
+/// Judges a strategy's answers: in order, complete, and about bytes that are free.
+///
+/// Errors: [`ComponentFault::Lie`] with what is wrong.
+pub(super) fn judge(
+    ledger: &Ledger,
+    after: &mut Overlay,
+    memory: MemoryTypeId,
+    commands: &[Command],
+    words: &[u64],
+) -> Result<(), ComponentFault> {
+    let lie = |why: String| ComponentFault::Lie(why);
+    let mut reader = Reader::new(words, Kind::Answers).map_err(|e| lie(e.to_string()))?;
+    for command in commands {
+        let item = reader.next().map_err(|e| lie(e.to_string()))?;
+        let item = item.ok_or_else(|| lie("fewer answers than commands".into()))?;
+        let answer = Answer::decode(&item).map_err(|e| lie(e.to_string()))?;
+        judge_one(ledger, after, memory, command, answer).map_err(lie)?;
+    }
+    match reader.next() {
+        Ok(None) => Ok(()),
+        _ => Err(lie("more answers than commands".into())),
+    }
+}
+
+fn judge_one(
+    ledger: &Ledger,
+    after: &mut Overlay,
+    memory: MemoryTypeId,
+    command: &Command,
+    answer: Answer,
+) -> Result<(), String> {
+    match (command, answer) {
+        (Command::Free(number), Answer::Freed(freed)) if freed == *number => {
+            after.free(*number, memory);
+            Ok(())
+        }
+        (Command::Allocate(wish), Answer::NoSpace { number, .. }) if number == wish.number => {
+            Ok(())
+        }
+        (Command::Allocate(wish), Answer::Extents(number, extents)) if number == wish.number => {
+            judge_extents(ledger, after, memory, wish, &extents)?;
+            after.grant(number, memory, extents);
+            Ok(())
+        }
+        // The broker sends only commands that every strategy must accept.
+        (_, Answer::Refused(number, why)) => {
+            Err(format!("a good command for {number} was refused: {why}"))
+        }
+        (_, answer) => Err(format!(
+            "an answer for {} where another was due",
+            answer.number()
+        )),
+    }
+}
+
+fn judge_extents(
+    ledger: &Ledger,
+    after: &mut Overlay,
+    memory: MemoryTypeId,
+    wish: &Allocate,
+    extents: &[Extent],
+) -> Result<(), String> {
+    let facts = ledger
+        .memory
+        .get(&memory)
+        .ok_or("the memory type does not exist")?;
+    if total(extents) != Some(wish.bytes) {
+        return Err(format!(
+            "{:?} bytes for a wish of {}",
+            total(extents),
+            wish.bytes
+        ));
+    }
+    let alignment = wish.alignment.max(facts.kind.granule);
+    let (low, high) = wish.range.unwrap_or((0, facts.kind.size));
+    for &extent in extents {
+        let Extent { offset, bytes } = extent;
+        let place = || format!("{bytes} bytes at {offset:#x}");
+        let inside = extent
+            .end()
+            .is_some_and(|end| end <= high.min(facts.kind.size))
+            && offset >= low;
+        if !inside {
+            return Err(format!("{} leave the arena or the range", place()));
+        }
+        if bytes == 0 || offset % alignment != 0 || bytes % facts.kind.granule != 0 {
+            return Err(format!("{} are off the granule or the alignment", place()));
+        }
+        let live = |n: AllocationId| !after.freed.contains_key(&n);
+        if facts.overlapping(extent).any(live) || after.overlaps(memory, extent) {
+            return Err(format!("{} are taken", place()));
+        }
+        // An extent that is in the answer twice is taken the second time.
+        after.take(memory, extent);
+    }
+    Ok(())
+}

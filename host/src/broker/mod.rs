@@ -1,0 +1,206 @@
+//! Answering the mechanism's strategy imports, and checking the strategies' answers.
+//!
+//! During a call of the mechanism the broker keeps an [`Overlay`]: what this call has allocated
+//! and freed on top of the ledger. Each answer of a strategy is checked against ledger and overlay
+//! before the mechanism sees it. A strategy that traps, overruns or lies is replaced, rebuilt from
+//! ledger and overlay, and asked again within the same request.
+
+mod judge;
+mod overlay;
+
+pub(crate) use overlay::Overlay;
+
+use crate::error::ComponentFault;
+use crate::ledger::Ledger;
+use crate::slot::{Slot, StrategyFault};
+use crate::system::SystemPool;
+use gpumm_contract::allocator::{Answer, Command, encode_extents};
+use gpumm_contract::wire::{Kind, Reader, Writer};
+use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
+use judge::judge;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The slots of a device and the memory that the host answers for itself.
+pub(crate) struct Broker {
+    slots: BTreeMap<MemoryTypeId, Slot>,
+    system: (MemoryTypeId, Arc<SystemPool>),
+    pub(crate) overlay: Overlay,
+}
+
+impl Broker {
+    pub(crate) fn new(
+        slots: BTreeMap<MemoryTypeId, Slot>,
+        system: (MemoryTypeId, Arc<SystemPool>),
+    ) -> Self {
+        Broker {
+            slots,
+            system,
+            overlay: Overlay::default(),
+        }
+    }
+
+    /// Answers one import call.
+    ///
+    /// Errors: the mechanism asks nonsense, or a strategy failed and no other could replace it;
+    /// either ends the mechanism's call.
+    pub(crate) fn allocate(
+        &mut self,
+        ledger: &Ledger,
+        memory: MemoryTypeId,
+        words: &[u64],
+    ) -> Result<Vec<u64>, ComponentFault> {
+        let commands = self.read(ledger, memory, words)?;
+        if memory == self.system.0 {
+            return Ok(self.answer_system(&commands));
+        }
+        let Broker { slots, overlay, .. } = self;
+        let Some(slot) = slots.get_mut(&memory) else {
+            return Err(ComponentFault::Nonsense(format!(
+                "memory type {memory} does not exist"
+            )));
+        };
+        let mut retries = 0;
+        loop {
+            let answers = slot.execute(words);
+            let judged = answers.and_then(|answers| {
+                judge(ledger, overlay, memory, &commands, &answers).map(|()| answers)
+            });
+            match judged {
+                Ok(answers) => {
+                    overlay.steps.clear();
+                    return Ok(answers);
+                }
+                Err(fault) => {
+                    overlay.undo();
+                    retries += 1;
+                    slot.replace(fault, retries, &live_now(ledger, overlay, memory))?;
+                }
+            }
+        }
+    }
+
+    /// Reads the mechanism's commands and checks what only the mechanism can get wrong.
+    fn read(
+        &self,
+        ledger: &Ledger,
+        memory: MemoryTypeId,
+        words: &[u64],
+    ) -> Result<Vec<Command>, ComponentFault> {
+        let nonsense = |why: String| ComponentFault::Nonsense(why);
+        let mut reader = Reader::new(words, Kind::Commands).map_err(|e| nonsense(e.to_string()))?;
+        let mut commands = Vec::new();
+        let mut fresh: Vec<AllocationId> = Vec::new();
+        while let Some(item) = reader.next().map_err(|e| nonsense(e.to_string()))? {
+            let command = Command::decode(&item).map_err(|e| nonsense(e.to_string()))?;
+            match command {
+                Command::Allocate(a) => {
+                    if ledger.knows(a.number) || self.overlay.granted.contains_key(&a.number) {
+                        return Err(nonsense(format!("allocation {} is in use", a.number)));
+                    }
+                    fresh.push(a.number);
+                }
+                Command::Free(number) => {
+                    if !self.overlay.is_live(ledger, memory, number) && !fresh.contains(&number) {
+                        return Err(nonsense(format!("allocation {number} is not live")));
+                    }
+                }
+            }
+            commands.push(command);
+        }
+        Ok(commands)
+    }
+
+    /// System memory needs no strategy: the pool is shared by every device of the Runtime.
+    fn answer_system(&mut self, commands: &[Command]) -> Vec<u64> {
+        let mut out = Writer::new(Kind::Answers);
+        for command in commands {
+            let fits = match *command {
+                Command::Free(number) => {
+                    self.overlay.free(number, self.system.0);
+                    Answer::Freed(number).encode(&mut out)
+                }
+                Command::Allocate(wish) => match self.system.1.allocate(wish.bytes) {
+                    Ok(extents) => {
+                        let fits = encode_extents(wish.number, &extents, &mut out);
+                        extents
+                            .iter()
+                            .for_each(|&e| self.overlay.take(self.system.0, e));
+                        self.overlay.grant(wish.number, self.system.0, extents);
+                        fits
+                    }
+                    Err(largest_hole) => Answer::NoSpace {
+                        number: wish.number,
+                        largest_hole,
+                    }
+                    .encode(&mut out),
+                },
+            };
+            debug_assert!(fits, "the pool answers in few pieces");
+        }
+        self.overlay.steps.clear();
+        out.finish()
+    }
+
+    /// The call's plan was accepted: what it placed is the ledger's from now on.
+    pub(crate) fn commit(&mut self, placed: impl Fn(AllocationId) -> bool) {
+        for (number, (memory, extents)) in std::mem::take(&mut self.overlay).granted {
+            // What was placed comes back when its last user is done, the rest at once.
+            if memory == self.system.0 && !placed(number) {
+                self.system.1.free(&extents);
+            }
+        }
+    }
+
+    /// The call failed: strategies and pool go back to what the ledger says.
+    ///
+    /// Errors: no strategy could be rebuilt.
+    pub(crate) fn rollback(&mut self, ledger: &Ledger) -> Result<(), ComponentFault> {
+        let overlay = std::mem::take(&mut self.overlay);
+        for (memory, extents) in overlay.granted.values() {
+            if *memory == self.system.0 {
+                self.system.1.free(extents);
+            }
+        }
+        if overlay.is_empty() {
+            Ok(())
+        } else {
+            self.rebuild(ledger)
+        }
+    }
+
+    /// Gives every strategy a fresh component with the ledger's live allocations.
+    ///
+    /// Errors: no strategy could be rebuilt.
+    pub(crate) fn rebuild(&mut self, ledger: &Ledger) -> Result<(), ComponentFault> {
+        let none = Overlay::default();
+        self.slots
+            .iter_mut()
+            .try_for_each(|(&memory, slot)| slot.rebuild(&live_now(ledger, &none, memory)))
+    }
+
+    /// Faults of strategies so far.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &StrategyFault> {
+        self.slots.values().flat_map(|slot| slot.faults())
+    }
+
+    /// Replacements of strategies so far.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.slots.values().map(|slot| slot.restarts()).sum()
+    }
+}
+
+/// What is live for a strategy: the ledger's allocations and the overlay's, without the freed.
+fn live_now(
+    ledger: &Ledger,
+    overlay: &Overlay,
+    memory: MemoryTypeId,
+) -> Vec<(AllocationId, Vec<Extent>)> {
+    let old = ledger
+        .live_allocations(memory)
+        .map(|(n, extents)| (n, extents.to_vec()));
+    let new = overlay.granted.iter().filter(|(_, (m, _))| *m == memory);
+    let all = old.chain(new.map(|(&n, (_, extents))| (n, extents.clone())));
+    all.filter(|(n, _)| !overlay.freed.contains_key(n))
+        .collect()
+}

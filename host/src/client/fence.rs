@@ -1,0 +1,77 @@
+//! Fences.
+
+use crate::error::Error;
+use crate::executor::hardware_point;
+use crate::runtime::DeviceShared;
+use gpumm_contract::Point;
+use gpumm_hw as hw;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A point that a device will reach, and the outcome of the job that reaches it.
+#[derive(Clone)]
+pub struct Fence {
+    pub(super) device: Arc<DeviceShared>,
+    pub(super) point: Point,
+    pub(super) outcome: Arc<hw::Outcome>,
+}
+
+impl std::fmt::Debug for Fence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fence")
+            .field("point", &self.point)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Fence {
+    /// The point.
+    pub fn point(&self) -> Point {
+        self.point
+    }
+
+    /// Whether the point is reached.
+    pub fn is_reached(&self) -> bool {
+        self.device.timelines.reached(hardware_point(self.point))
+    }
+
+    /// Waits for the point.
+    ///
+    /// Errors: the job failed, or the device has stopped.
+    pub fn wait(&self) -> Result<(), Error> {
+        self.outcome().map(|_| ())
+    }
+
+    /// Waits for the point, but not longer than this; whether it is reached.
+    ///
+    /// Errors: the device has stopped.
+    pub fn wait_for(&self, timeout: Duration) -> Result<bool, Error> {
+        let point = hardware_point(self.point);
+        match self.device.timelines.wait(point, Some(timeout)) {
+            Ok(()) => Ok(true),
+            Err(hw::WaitError::TimedOut) => Ok(false),
+            Err(error) => Err(Error::System(error.to_string())),
+        }
+    }
+
+    /// Waits for the point and says how the job ended.
+    ///
+    /// Errors: the job failed, or the device has stopped.
+    pub fn outcome(&self) -> Result<hw::OutcomeValue, Error> {
+        let point = hardware_point(self.point);
+        self.device
+            .timelines
+            .wait(point, None)
+            .map_err(|e| Error::System(e.to_string()))?;
+        match self.outcome.wait(None) {
+            Some(hw::OutcomeValue::Failed(error)) => Err(Error::Device(*error)),
+            Some(value) => Ok(value.clone()),
+            None => Err(Error::System("the job's outcome is missing".into())),
+        }
+    }
+
+    /// How the job ended, if it has.
+    pub fn try_outcome(&self) -> Option<&hw::OutcomeValue> {
+        self.outcome.get()
+    }
+}

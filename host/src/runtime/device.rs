@@ -1,0 +1,180 @@
+//! A device: what clients share of it, and the handle for reports and tools.
+
+use super::Inner;
+use crate::client::Client;
+use crate::error::Error;
+use crate::planner::{DeviceReport, Message, Planner, Reply, Verb};
+use crate::slot::StrategyFault;
+use gpumm_contract::{BufferId, TenantId};
+use gpumm_hw as hw;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// A device as clients share it.
+pub(crate) struct DeviceShared {
+    pub(crate) device: Arc<dyn hw::Device>,
+    pub(crate) timelines: Arc<hw::Timelines>,
+    sender: Mutex<Option<Sender<Message>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    buffers: AtomicU64,
+}
+
+impl DeviceShared {
+    pub(super) fn new(
+        device: Arc<dyn hw::Device>,
+        timelines: Arc<hw::Timelines>,
+        sender: Sender<Message>,
+        thread: JoinHandle<()>,
+    ) -> Self {
+        let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        DeviceShared {
+            device,
+            timelines,
+            sender,
+            thread,
+            buffers: AtomicU64::new(1),
+        }
+    }
+
+    fn gone() -> Error {
+        Error::System("the device's planner has ended".into())
+    }
+
+    pub(crate) fn send(&self, message: Message) -> Result<(), Error> {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        sender
+            .as_ref()
+            .and_then(|s| s.send(message).ok())
+            .ok_or_else(Self::gone)
+    }
+
+    /// Sends verbs and waits for their replies.
+    pub(crate) fn ask(
+        &self,
+        verbs: Vec<Verb>,
+        exact: bool,
+    ) -> Result<Vec<Result<Reply, Error>>, Error> {
+        let (reply, answer) = channel();
+        self.send(Message::Verbs {
+            verbs,
+            exact,
+            reply,
+        })?;
+        answer.recv().map_err(|_| Self::gone())
+    }
+
+    /// A fresh buffer number.
+    pub(crate) fn new_buffer(&self) -> BufferId {
+        BufferId(self.buffers.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Drop for DeviceShared {
+    fn drop(&mut self) {
+        // Without senders the planner ends after what it has begun.
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A device: reports, and what tests and tools do to it.
+#[derive(Clone)]
+pub struct DeviceHandle {
+    shared: Arc<DeviceShared>,
+    tenants: Arc<Inner>,
+}
+
+impl std::fmt::Debug for DeviceHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceHandle")
+            .field("device", &self.shared.device)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DeviceHandle {
+    pub(super) fn new(shared: Arc<DeviceShared>, tenants: Arc<Inner>) -> Self {
+        DeviceHandle { shared, tenants }
+    }
+
+    /// A new tenant on this device.
+    pub fn client(&self) -> Client {
+        let tenant = TenantId(self.tenants.tenants.fetch_add(1, Ordering::Relaxed));
+        Client::new(self.shared.clone(), tenant)
+    }
+
+    /// The device itself.
+    pub fn hardware(&self) -> &Arc<dyn hw::Device> {
+        &self.shared.device
+    }
+
+    /// Has the planner do something between two batches and waits for the answer.
+    pub(crate) fn control<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Planner) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = channel();
+        self.shared.send(Message::Control(Box::new(move |planner| {
+            let _ = reply.send(act(planner));
+        })))?;
+        answer.recv().map_err(|_| DeviceShared::gone())
+    }
+
+    /// What the device has done so far.
+    ///
+    /// Errors: the planner has ended.
+    pub fn report(&self) -> Result<DeviceReport, Error> {
+        self.control(Planner::report)
+    }
+
+    /// Strategies that failed and were replaced.
+    ///
+    /// Errors: the planner has ended.
+    pub fn strategy_faults(&self) -> Result<Vec<StrategyFault>, Error> {
+        self.control(Planner::strategy_faults)
+    }
+
+    /// Waits for everything submitted and delivers it to the mechanism.
+    ///
+    /// Errors: the device has stopped.
+    pub fn drain(&self) -> Result<(), Error> {
+        self.control(Planner::drain)?
+    }
+
+    /// The ledger's facts as packed lists: what a mechanism is restored from.
+    ///
+    /// Errors: the planner has ended.
+    pub fn facts(&self) -> Result<Vec<Vec<u64>>, Error> {
+        self.control(Planner::facts)
+    }
+
+    /// Throws the mechanism away and rebuilds it from the facts, as after a crash.
+    ///
+    /// Errors: it does not start again.
+    pub fn restart_mechanism(&self) -> Result<(), Error> {
+        self.control(Planner::restart_mechanism)?
+    }
+
+    /// Throws the strategies away and rebuilds them from the facts, as after a crash.
+    ///
+    /// Errors: one does not start again.
+    pub fn restart_strategies(&self) -> Result<(), Error> {
+        self.control(Planner::restart_strategies)?
+    }
+
+    /// Ends the request log.
+    ///
+    /// Errors: it could not be written completely.
+    pub fn end_log(&self) -> Result<(), Error> {
+        self.control(Planner::end_log)?
+    }
+}

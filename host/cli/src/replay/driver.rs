@@ -7,23 +7,19 @@
 //! The requests of a batch are made before any of them has an answer. So a buffer is used as if
 //! its creation and earlier uses went well; when one did not, what depends on it is left out.
 
-use super::summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing, hex};
-use super::{Hooks, ReplayOptions, Tenants, Verify};
+use super::tally::{Tally, check};
+use super::{Hooks, ReplayOptions, Summary, Tenants, Verify};
 use crate::size::human;
-use gpumm::contract::plan::Status;
-use gpumm::job::{Check, PatternKey};
+use gpumm::job::PatternKey;
 use gpumm::{
     Batch, Buffer, BufferDesc, Client, DeviceHandle, Error, Fence, Job, Pacing, Runtime, Slot,
 };
+use gpumm_hw::OutcomeValue;
 use gpumm_hw::sim::{Sim, SimConfig};
-use gpumm_hw::{CheckReport, OutcomeValue};
 use gpumm_trace::{Event, EventKind, Trace};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::mpsc::channel;
 use std::time::Instant;
-
-/// One block in so many is checked by [`Verify::Sample`].
-const SAMPLE: u32 = 64;
 
 /// A buffer of the trace that is live.
 struct Live {
@@ -50,17 +46,6 @@ enum Step {
         slot: Slot,
         id: u64,
     },
-}
-
-/// What is added up on the way.
-#[derive(Default)]
-struct Tally {
-    failed_allocations: u64,
-    failed_accesses: u64,
-    device_faults: u64,
-    checked: CheckReport,
-    empty: u64,
-    details: Details,
 }
 
 struct Driver<'a> {
@@ -139,7 +124,10 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     driver.fold(0)?;
     device.end_log()?;
     let seconds = began.elapsed().as_secs_f64();
-    driver.summary(trace, startup, seconds)
+    let report = device.report()?;
+    Ok(driver
+        .tally
+        .summary(trace, options, &report, [startup, seconds]))
 }
 
 impl<'a> Driver<'a> {
@@ -294,7 +282,7 @@ impl<'a> Driver<'a> {
                         self.tally.failed_allocations += 1;
                     }
                 }
-                Step::Use { id, .. } | Step::Release { id, .. } if dead.contains(&id) && id == u64::MAX => {}
+                Step::Use { id, .. } | Step::Release { id, .. } if dead.contains(&id) => {}
                 Step::Use { slot, id, old, new } => match ended.take(slot) {
                     Ok(fence) => {
                         let now = content.insert(id, new);
@@ -389,115 +377,5 @@ impl<'a> Driver<'a> {
             self.submit()?;
         }
         Ok(())
-    }
-
-    fn summary(self, trace: &Trace, startup: f64, seconds: f64) -> Result<Summary, Error> {
-        let Driver {
-            options,
-            device,
-            mut tally,
-            ..
-        } = self;
-        let (stats, report) = (trace.stats(), device.report()?);
-        tally.note(trace);
-        let events = stats.allocations + stats.frees;
-        let moved = report.counts.bytes_moved;
-        let verified = tally.checked.bytes_verified;
-        let strategy = match &options.parts {
-            Some(parts) => parts.strategy.name().to_owned(),
-            None => options.strategy.clone(),
-        };
-        Ok(Summary {
-            schema_version: SCHEMA_VERSION,
-            source: Source {
-                path: options.name.clone(),
-                format: trace.format.to_string(),
-                events: stats.events,
-            },
-            device: device.hardware().properties().name.clone(),
-            strategy,
-            vram_bytes: options.vram_bytes,
-            system_bytes: options.system_bytes,
-            access_model: AccessModel {
-                touch: options.touch,
-                before_free: true,
-                verify: options.verify,
-                tenants: options.tenants,
-                batch_events: options.batch_events,
-                window_batches: options.window_batches,
-            },
-            allocations: stats.allocations,
-            frees: stats.frees,
-            live_peak_bytes: stats.live_peak_bytes,
-            live_peak_allocations: stats.live_peak_allocations,
-            high_water_bytes: report.high_water_bytes,
-            failed_allocations: tally.failed_allocations,
-            failed_accesses: tally.failed_accesses,
-            evictions: report.counts.evictions,
-            swap_ins: report.counts.swap_ins,
-            bytes_moved: moved,
-            bytes_verified: verified,
-            corrupt_bytes: tally.checked.corrupt_bytes,
-            device_faults: tally.device_faults,
-            crossings: report.crossings,
-            plan_ops: report.counts.plan_ops,
-            plans_digest: hex(&report.plans_digest),
-            restarts: report.restarts,
-            timing: Timing::new(startup, seconds, events, moved, verified),
-            details: tally.details,
-        })
-    }
-}
-
-impl Tally {
-    /// Remembers why the first request failed, and what would help.
-    ///
-    /// Errors: it failed because the device has stopped.
-    fn failed(&mut self, error: Error, what: impl FnOnce() -> String) -> Result<(), Error> {
-        match error {
-            Error::Stopped(_) => return Err(error),
-            // Room that nobody may be moved away from is there if more can be moved out.
-            Error::Refused(Status::NoSpace { stuck, .. }) if stuck > 0 => {
-                self.details.more_system = true;
-            }
-            Error::Refused(Status::NoSpace { .. } | Status::TooLarge { .. }) => {
-                self.details.more_vram = true;
-            }
-            _ => {}
-        }
-        let text = || format!("{}: {error}", what());
-        self.details.first_failure.get_or_insert_with(text);
-        Ok(())
-    }
-
-    fn compared(&mut self, report: &CheckReport) {
-        self.checked.add(report);
-    }
-
-    fn note(&mut self, trace: &Trace) {
-        let notes = &mut self.details.notes;
-        notes.extend(trace.notes.iter().cloned());
-        if self.empty > 0 {
-            let empty = self.empty;
-            notes.push(format!(
-                "{empty} allocations have no bytes; they are counted, not placed"
-            ));
-        }
-    }
-}
-
-/// How much of a buffer's content of this generation is compared. Samples look at other blocks
-/// each time, and at the same ones in every run.
-fn check(verify: Verify, id: u64, generation: u64) -> Check {
-    match verify {
-        Verify::Off => Check::Off,
-        Verify::Full => Check::Full,
-        Verify::Sample => {
-            let phase = id.wrapping_add(generation) % u64::from(SAMPLE);
-            Check::Sample {
-                one_in: SAMPLE,
-                phase: phase as u32,
-            }
-        }
     }
 }

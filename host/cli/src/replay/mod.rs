@@ -1,12 +1,13 @@
 //! `gpumm replay`: a recorded trace, or a request log, through the memory manager.
 //!
-//! `driver.rs` makes requests of a trace's events and follows what becomes of them, `summary.rs`
-//! is what came out (and the JSON), `report.rs` says it to people, `log.rs` replays request logs.
+//! `driver.rs` makes requests of a trace's events and follows what becomes of them, `tally.rs` adds
+//! up, `summary.rs` is what came out (and the JSON), `report.rs` says it to people, `log.rs` replays request logs.
 
 mod driver;
 mod log;
 mod report;
 mod summary;
+mod tally;
 
 pub use driver::run;
 pub use summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing};

@@ -1,0 +1,127 @@
+//! Recorded traces through the whole stack: library against component, and components that die.
+//!
+//! Plans are compared by the digest over all of them, so "equal" means byte for byte.
+#![allow(clippy::unwrap_used)]
+
+use gpumm::parts::Parts;
+use gpumm::wasm::{WasmMechanism, WasmStrategy};
+use gpumm_cli::replay::{self, Hooks, ReplayOptions, Summary, Verify};
+use gpumm_components::{MECHANISM_TRAP, patch_trap, strategy_trap, trap_site as site};
+use gpumm_hw::sim::{Sabotage, SimControl};
+use gpumm_tests::native;
+use gpumm_trace::{Options, Trace};
+use serde_json::Value;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+fn trace() -> Trace {
+    let name = "cs336_forward_fp32_ctx128.csv.gz";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces").join(name);
+    gpumm_trace::import(File::open(path).unwrap(), name, Options::default()).unwrap()
+}
+
+/// Six tenths of the live peak, and room for everything beside it.
+fn options(trace: &Trace, verify: Verify) -> ReplayOptions {
+    let peak = trace.stats().live_peak_bytes;
+    let vram = peak * 6 / 10 / 4096 * 4096;
+    ReplayOptions { verify, ..ReplayOptions::new("trace", vram, (peak * 2).next_multiple_of(4096)) }
+}
+
+fn built_in(name: &str) -> Arc<WasmStrategy> {
+    Arc::new(WasmStrategy::built_in(name).unwrap())
+}
+
+fn run(trace: &Trace, options: &ReplayOptions) -> Summary {
+    let summary = replay::run(trace, options, Hooks::default()).unwrap();
+    assert!(summary.evictions > 0 && summary.is_good(), "{}", json(&summary));
+    summary
+}
+
+/// The JSON without what may differ.
+fn json_without(summary: &Summary, keys: &[&str]) -> Value {
+    let mut value = json(summary);
+    for key in keys.iter().chain(&["timing"]) {
+        value.as_object_mut().unwrap().remove(*key).unwrap();
+    }
+    value
+}
+
+fn json(summary: &Summary) -> Value {
+    serde_json::to_value(summary).unwrap()
+}
+
+#[test]
+fn library_and_component_give_the_same_plans() {
+    let trace = trace();
+    for strategy in ["tlsf", "buddy"] {
+        let wasm = ReplayOptions { strategy: strategy.into(), ..options(&trace, Verify::Off) };
+        let native = ReplayOptions { parts: Some(native::parts(strategy)), ..wasm.clone() };
+        assert_eq!(json_without(&run(&trace, &wasm), &[]), json_without(&run(&trace, &native), &[]));
+    }
+}
+
+#[test]
+fn a_mechanism_killed_between_calls_changes_only_the_restarts() {
+    let trace = trace();
+    let calm = run(&trace, &options(&trace, Verify::Off));
+    for every in [1, 5] {
+        let killed = ReplayOptions {
+            restart_mechanism_every: Some(every),
+            ..options(&trace, Verify::Off)
+        };
+        let killed = run(&trace, &killed);
+        assert!(json(&killed)["restarts"].as_u64().unwrap() > 5);
+        assert_eq!(json_without(&killed, &["restarts"]), json_without(&calm, &["restarts"]));
+    }
+}
+
+#[test]
+fn components_that_trap_inside_calls_lose_nothing() {
+    let trace = trace();
+    let calm = run(&trace, &options(&trace, Verify::Full));
+    let mechanism = |at, countdown| {
+        let bytes = patch_trap(MECHANISM_TRAP, at, countdown).unwrap();
+        let mechanism = Arc::new(WasmMechanism::new("trapping", bytes));
+        Parts { mechanism, strategy: built_in("tlsf"), fallback: built_in("tlsf") }
+    };
+    let strategy = |at, countdown| {
+        let bytes = patch_trap(strategy_trap("tlsf").unwrap(), at, countdown).unwrap();
+        let strategy = Arc::new(WasmStrategy::new("trapping", bytes));
+        let mechanism = Arc::new(WasmMechanism::built_in());
+        Parts { mechanism, strategy, fallback: built_in("tlsf") }
+    };
+    let cases = [
+        mechanism(site::MANAGER_EXECUTE, 11),
+        mechanism(site::MANAGER_EXECUTED, 11),
+        mechanism(site::MANAGER_BEFORE_SLOT, 30),
+        mechanism(site::MANAGER_AFTER_SLOT, 30),
+        mechanism(site::MANAGER_AFTER_TABLE, 1500),
+        mechanism(site::TABLE_HOLD, 600),
+        strategy(site::STRATEGY_EXECUTE, 20),
+        strategy(site::STRATEGY_EXECUTED, 20),
+    ];
+    for parts in cases {
+        let trapping = ReplayOptions { parts: Some(parts), ..options(&trace, Verify::Full) };
+        let (once, twice) = (run(&trace, &trapping), run(&trace, &trapping));
+        assert!(json(&once)["restarts"].as_u64().unwrap() > 0);
+        assert_eq!(json_without(&once, &[]), json_without(&twice, &[]), "twice the same");
+        for key in ["failed_allocations", "failed_accesses", "corrupt_bytes", "allocations", "bytes_verified"] {
+            assert_eq!(json(&once)[key], json(&calm)[key], "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_sabotaged_device_is_seen_by_the_verification() {
+    let trace = trace();
+    for sabotage in [
+        Sabotage::DropSegment { nth_command: 100, segment: 0 },
+        Sabotage::DropSegment { nth_command: 700, segment: 0 },
+    ] {
+        let mut break_it = |control: SimControl| control.sabotage(sabotage).unwrap();
+        let hooks = Hooks { device: Some(&mut break_it), ..Hooks::default() };
+        let summary = replay::run(&trace, &options(&trace, Verify::Full), hooks).unwrap();
+        assert!(summary.corrupt_bytes > 0 && !summary.is_good(), "{}", json(&summary));
+    }
+}

@@ -22,6 +22,9 @@ pub const MAGIC: &str = "gpumm-log ";
 const VERSION: u32 = 1;
 /// The longest frame that is read, in words: a damaged length must not reserve the machine.
 const MAX_FRAME: usize = 1 << 24;
+/// The most bytes that the writes of one batch may claim; a log holds no client bytes, so they are
+/// made up as zeros when it is replayed.
+const MAX_WRITES: u64 = 4 << 30;
 
 const JOB: u64 = 1;
 const REQUESTS: u64 = 2;
@@ -228,7 +231,7 @@ impl<R: Read> LogReader<R> {
     ///
     /// Errors: the log is damaged or cut off.
     pub(crate) fn next(&mut self) -> Result<Option<LoggedBatch>, Error> {
-        let (mut jobs, mut requests) = (Vec::new(), None);
+        let (mut jobs, mut requests, mut writes) = (Vec::new(), None, 0);
         loop {
             let begin = self.at;
             let (tag, words) = self.frame()?;
@@ -237,6 +240,12 @@ impl<R: Read> LogReader<R> {
                 (JOB, [id, job @ ..]) => {
                     let job =
                         Job::from_words(job).ok_or_else(|| bad("a job that cannot be read"))?;
+                    if let Job::Write { data, .. } = &job {
+                        writes += data.len() as u64;
+                    }
+                    if writes > MAX_WRITES {
+                        return Err(bad("writes of more than 4 GiB in one batch"));
+                    }
                     jobs.push((JobId(*id), job));
                 }
                 (REQUESTS, words) if requests.is_none() => {

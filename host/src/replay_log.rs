@@ -5,6 +5,7 @@ use crate::log::{LogReader, LoggedBatch};
 use crate::planner::DeviceReport;
 use crate::runtime::Runtime;
 use gpumm_hw as hw;
+use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct LogReport {
     pub different: u64,
     /// The first of them, from 0.
     pub first_different: Option<u64>,
+    /// Commands that failed on the device.
+    pub device_faults: u64,
     /// Bytes compared by check jobs.
     pub bytes_verified: u64,
     /// Bytes that were not as they should be.
@@ -43,10 +46,12 @@ pub fn replay_log<R: Read>(
         requests: 0,
         different: 0,
         first_different: None,
+        device_faults: 0,
         bytes_verified: 0,
         corrupt_bytes: 0,
         device: DeviceReport::default(),
     };
+    let mut outstanding = VecDeque::new();
     while let Some(batch) = reader.next()? {
         report.requests += batch.requests.len() as u64;
         let (same, outcomes) = plan_again(runtime, batch)?;
@@ -55,17 +60,32 @@ pub fn replay_log<R: Read>(
             report.first_different.get_or_insert(report.batches);
         }
         report.batches += 1;
-        for outcome in outcomes {
-            if let Some(hw::OutcomeValue::Checked(check)) = outcome.get() {
-                report.bytes_verified += check.bytes_verified;
-                report.corrupt_bytes += check.corrupt_bytes;
-            }
-        }
+        outstanding.extend(outcomes);
+        fold(&mut report, &mut outstanding, false);
         progress(report.batches);
     }
     runtime.device(0)?.drain()?;
+    fold(&mut report, &mut outstanding, true);
+    report.device_faults = runtime.device(0)?.hardware().take_faults().len() as u64;
     report.device = runtime.device(0)?.report()?;
     Ok(report)
+}
+
+/// Adds up the outcomes that are there; `all` once nothing runs any more.
+fn fold(report: &mut LogReport, outstanding: &mut VecDeque<Arc<hw::Outcome>>, all: bool) {
+    while let Some(outcome) = outstanding.front() {
+        match outcome.get() {
+            Some(hw::OutcomeValue::Checked(check)) => {
+                report.bytes_verified += check.bytes_verified;
+                report.corrupt_bytes += check.corrupt_bytes;
+            }
+            Some(_) => {}
+            // Without an outcome the job never ran: its access was refused.
+            None if all => {}
+            None => break,
+        }
+        outstanding.pop_front();
+    }
 }
 
 fn plan_again(

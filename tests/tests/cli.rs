@@ -238,7 +238,7 @@ fn a_real_trace_fits_with_both_strategies() {
         assert_eq!(number(&json, "evictions"), 0);
         assert_eq!(keys(&json), KEYS);
         assert_eq!(keys(&json["source"]), "path format events");
-        let model = "touch before_free verify tenants batch_events window_batches";
+        let model = "touch before_free at_end verify tenants batch_events window_batches";
         assert_eq!(keys(&json["access_model"]), model);
         assert_eq!(json["strategy"], strategy);
         let digest = json["plans_digest"].as_str().unwrap_or_default();

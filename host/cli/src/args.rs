@@ -35,8 +35,8 @@ What is replayed:
 Access model:
   Traces say when memory is taken and given back, not when it is used. So a replay adds uses:
   a new buffer is written; then the K newest live buffers of its stream (--touch) are read,
-  checked and written anew; and so is each buffer just before it is freed. A buffer that is
-  used must be in device memory; what has no room there waits in system memory. Contents are
+  checked and written anew; and so is each buffer just before it is freed, and at the end
+  what is still live. A buffer that is used must be in device memory; what has no room there waits in system memory. Contents are
   words that no other buffer, generation or offset has, written and checked by the device
   itself, so that a byte in the wrong place is found.
 
@@ -91,7 +91,7 @@ pub(crate) struct Replay {
     pub(crate) device: Option<DeviceKind>,
 
     /// How much of a buffer is checked at each use: off, sample (one 4 KiB block in 64, each
-    /// time others) or full. Unless off, what is live at the end is checked in full
+    /// time others) or full
     /// [default: sample]
     #[arg(long, value_enum, hide_possible_values = true)]
     pub(crate) verify: Option<VerifyKind>,

@@ -293,9 +293,19 @@ impl Planner {
     }
 
     /// Waits until the points that a logged batch retires are reached.
+    ///
+    /// Errors: nobody has submitted a point, so it would be waited for for ever.
     pub(crate) fn await_retires(&mut self, requests: &[Request]) -> Result<(), Error> {
+        let last = self.last_points()?;
         for request in requests {
             if let Request::Retire(point) = request {
+                let due = last.iter().find(|p| p.timeline == point.timeline);
+                if due.is_none_or(|p| p.value < point.value) {
+                    let Point { timeline, value } = *point;
+                    let text =
+                        format!("retires {value} of timeline {timeline}, which nobody submitted");
+                    return Err(Error::Log(text));
+                }
                 self.delivered.deliver(*point)?;
             }
         }

@@ -197,6 +197,11 @@ impl Site<'_> {
         let vram = *properties
             .memory(hw::MemorySpace::Vram)
             .ok_or(missing("it has no device memory"))?;
+        if vram.size > SYSTEM_BASE {
+            return Err(missing(
+                "its memory reaches into the addresses of system memory",
+            ));
+        }
         let copy = properties
             .engine(hw::EngineKind::Copy)
             .ok_or(missing("it has no copy engine"))?;

@@ -8,7 +8,7 @@
 //! its creation and earlier uses went well; when one did not, what depends on it is left out.
 
 use super::tally::{Tally, check};
-use super::{Hooks, ReplayOptions, Summary, Tenants, Verify};
+use super::{Hooks, ReplayOptions, Summary, Tenants};
 use crate::size::human;
 use gpumm::job::PatternKey;
 use gpumm::{
@@ -119,7 +119,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
         }
     }
     driver.submit()?;
-    driver.check_live()?;
+    driver.use_live()?;
     device.drain()?;
     driver.fold(0)?;
     device.end_log()?;
@@ -344,35 +344,14 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Compares whatever is live at the end, wherever it is.
-    fn check_live(&mut self) -> Result<(), Error> {
-        if self.options.verify == Verify::Off {
-            return Ok(());
-        }
-        let ids: Vec<u64> = self.live.keys().copied().collect();
+    /// Uses whatever is live at the end once more, as if it were freed: what was evicted comes
+    /// back, and every byte that is left has been compared.
+    fn use_live(&mut self) -> Result<(), Error> {
+        let ids: Vec<(u64, u32)> = self.live.iter().map(|(&id, l)| (id, l.stream)).collect();
         for chunk in ids.chunks(self.options.batch_events.max(1) as usize) {
-            for &id in chunk {
-                let Some(live) = self.live.get(&id) else {
-                    continue;
-                };
-                let (stream, generation) = (live.stream, live.generation);
-                if generation == 0 {
-                    continue;
-                }
+            for &(id, stream) in chunk {
                 self.on_behalf_of(stream);
-                let Some(live) = self.live.get(&id) else {
-                    continue;
-                };
-                let key = PatternKey {
-                    buffer: id,
-                    generation,
-                };
-                let slot = self
-                    .batch
-                    .access(Job::CheckPattern(key), &[&live.buffer], true);
-                let (old, new) = (generation, generation);
-                self.before.insert(id, generation);
-                self.steps.push(Step::Use { slot, id, old, new });
+                self.access(id);
             }
             self.submit()?;
         }

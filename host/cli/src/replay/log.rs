@@ -35,6 +35,9 @@ pub(super) struct LogSummary {
     pub(super) evictions: u64,
     pub(super) swap_ins: u64,
     pub(super) bytes_moved: u64,
+    pub(super) bytes_verified: u64,
+    pub(super) corrupt_bytes: u64,
+    pub(super) device_faults: u64,
     pub(super) crossings: u64,
     pub(super) plan_ops: u64,
     pub(super) plans_digest: String,
@@ -83,7 +86,7 @@ pub(super) fn command(args: &Replay, input: Input) -> Result<(), Failure> {
     let name = input.name.clone();
     let summary = replay(input).map_err(|failure| failure.of(&name))?;
     finish(&summary, &report::log_text(&summary), json)?;
-    match summary.different_batches {
+    match summary.different_batches + summary.corrupt_bytes + summary.device_faults {
         0 => Ok(()),
         _ => Err(Failure::new(Exit::Found, report::log_verdict(&summary)).of(&name)),
     }
@@ -179,6 +182,9 @@ fn summary(path: String, header: LogHeader, report: &LogReport, timing: LogTimin
         evictions: device.counts.evictions,
         swap_ins: device.counts.swap_ins,
         bytes_moved: device.counts.bytes_moved,
+        bytes_verified: report.bytes_verified,
+        corrupt_bytes: report.corrupt_bytes,
+        device_faults: report.device_faults,
         crossings: device.crossings,
         plan_ops: device.counts.plan_ops,
         plans_digest: hex(&device.plans_digest),

@@ -87,7 +87,7 @@ pub(super) fn text(s: &Summary) -> String {
         .row(
             "access model",
             format!(
-                "each allocation uses the {} newest, each free is a use; {verify}; {tenants}",
+                "each allocation uses the {} newest, each free is a use, and so is the end; {verify}; {tenants}",
                 model.touch
             ),
         )
@@ -243,6 +243,15 @@ pub(super) fn log_text(s: &LogSummary) -> String {
         .row("evictions", count(s.evictions))
         .row("swap-ins", count(s.swap_ins))
         .row("moved", human(s.bytes_moved))
+        .row(
+            "verified",
+            format!(
+                "{}, {} bytes corrupt, {} device faults",
+                human(s.bytes_verified),
+                count(s.corrupt_bytes),
+                count(s.device_faults)
+            ),
+        )
         .row("plans", format!("SHA-256 {}", s.plans_digest))
         .row("restarts", count(s.restarts))
         .row("time", took(s.timing.seconds));
@@ -253,6 +262,11 @@ pub(super) fn log_text(s: &LogSummary) -> String {
 /// What the replay of a log found, in one sentence.
 pub(super) fn log_verdict(s: &LogSummary) -> String {
     match s.first_different_batch {
+        None if s.corrupt_bytes + s.device_faults > 0 => format!(
+            "The plans are equal, but {} bytes are corrupt and {} commands failed on the device.",
+            count(s.corrupt_bytes),
+            count(s.device_faults)
+        ),
         None => format!(
             "All plans of {} are equal byte for byte.",
             counted(s.batches, "batch")

@@ -83,6 +83,8 @@ pub struct AccessModel {
     pub touch: u32,
     /// Whether a buffer is used just before it is freed.
     pub before_free: bool,
+    /// Whether what is live at the end is used once more.
+    pub at_end: bool,
     /// How much is checked.
     pub verify: Verify,
     /// Whose the buffers are.

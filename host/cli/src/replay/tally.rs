@@ -93,6 +93,7 @@ impl Tally {
             access_model: AccessModel {
                 touch: options.touch,
                 before_free: true,
+                at_end: true,
                 verify: options.verify,
                 tenants: options.tenants,
                 batch_events: options.batch_events,

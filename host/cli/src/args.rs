@@ -36,9 +36,9 @@ Access model:
   Traces say when memory is taken and given back, not when it is used. So a replay adds uses:
   a new buffer is written; then the K newest live buffers of its stream (--touch) are read,
   checked and written anew; and so is each buffer just before it is freed, and at the end
-  what is still live. A buffer that is used must be in device memory; what has no room there waits in system memory. Contents are
-  words that no other buffer, generation or offset has, written and checked by the device
-  itself, so that a byte in the wrong place is found.
+  what is still live. A buffer that is used must be in device memory; what has no room there
+  waits in system memory. Contents are words that no other buffer, generation or offset has,
+  written and checked by the device itself, so that a byte in the wrong place is found.
 
 Repeatable:
   Requests are planned in batches of 32 events, and what the device finished is told to the

@@ -1,6 +1,6 @@
 //! The request log: every input of a device's planner, and a digest of every plan it led to.
 //!
-//! Replaying a log gives the same plans byte for byte ([`replay`]); that is the bug report, the
+//! Replaying a log gives the same plans byte for byte ([`replay_log`](crate::replay_log)); that is the bug report, the
 //! differential test and the kill test.
 //!
 //! Shape: the line `gpumm-log 1`, a line of JSON ([`LogHeader`]), then frames of little-endian

@@ -1,8 +1,8 @@
 //! What a strategy answers: the [`Allocator`] trait and the packed commands and answers.
 //!
-//! Shape of a command list ([`Kind::Commands`]): `allocate` (operation 1, operand the allocation
+//! Shape of a command list ([`Kind::Commands`](crate::wire::Kind::Commands)): `allocate` (operation 1, operand the allocation
 //! number, body `bytes`, or `bytes, alignment` , or `bytes, alignment, start, end`) and `free`
-//! (operation 2, operand the number, no body). Shape of an answer list ([`Kind::Answers`]): one
+//! (operation 2, operand the number, no body). Shape of an answer list ([`Kind::Answers`](crate::wire::Kind::Answers)): one
 //! item per command in order: `extents` (1, body pairs `offset, bytes`), `no-space` (2, body
 //! `largest hole`), `freed` (3), `refused` (4, body [`Refusal`] code).
 

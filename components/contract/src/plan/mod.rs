@@ -1,6 +1,6 @@
 //! Plans: the ordered list of operations that the mechanism wants done.
 //!
-//! Shape of a plan ([`Kind::Plan`]): each request's operations, then its `answer`. A device
+//! Shape of a plan ([`Kind::Plan`](crate::wire::Kind::Plan)): each request's operations, then its `answer`. A device
 //! operation names its timeline and the value it will reach; one timeline runs in order,
 //! timelines are ordered only by `wait`.
 //!

@@ -587,3 +587,29 @@ fn every_other_trace_survives() {
         }
     }
 }
+
+#[test]
+fn components_come_from_files() {
+    use gpumm_components::trap_site::{MANAGER_EXECUTE, MANAGER_RESTORE_END};
+    let folder = folder();
+    let trace = trace("cs336_forward_fp32_ctx128.csv.gz");
+    let file = |name: &str, bytes: &[u8]| in_folder(folder.path(), name, bytes);
+    let bytes = gpumm_components::strategy("buddy").expect("built in");
+    let buddy = file("mine.wasm", bytes);
+    let mine = replay(&[&trace, "--verify", "off", "--strategy", &buddy]);
+    let built_in = replay(&[&trace, "--verify", "off", "--strategy", "buddy"]);
+    assert_eq!(mine["strategy"], "mine");
+    assert_eq!(mine["plans_digest"], built_in["plans_digest"]);
+    // No component, nothing at all, and a mechanism in the place of a strategy.
+    let misfits = [&b"no component"[..], b"", gpumm_components::MECHANISM];
+    for (n, bytes) in misfits.into_iter().enumerate() {
+        let file = file(&format!("misfit{n}.wasm"), bytes);
+        call(&["replay", &trace, "--strategy", &file]).failed(3, &["misfit", "component"]);
+    }
+    // A mechanism that always traps, at its start or at its first batch, cannot be replaced.
+    for site in [MANAGER_EXECUTE, MANAGER_RESTORE_END] {
+        let bytes = gpumm_components::patch_trap(gpumm_components::MECHANISM_TRAP, site, 1);
+        let broken = file("broken.wasm", &bytes.expect("trap sites"));
+        call(&["replay", &trace, "--mechanism", &broken]).failed(4, &["mechanism", "trapped"]);
+    }
+}

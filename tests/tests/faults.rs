@@ -5,7 +5,9 @@ use gpumm::job::PatternKey;
 use gpumm::parts::{MechanismSource, Parts, StrategySource};
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
 use gpumm::{BufferDesc, ComponentFault, DeviceReport, Error, Job, Pacing, Refusal};
-use gpumm_components::{MECHANISM_TRAP, patch_trap, strategy_trap, trap_site as site};
+use gpumm_components::{
+    MECHANISM_TRAP, TRAP_GROW, TRAP_LOOP, patch_trap, strategy_trap, trap_site as site,
+};
 use gpumm_contract::allocator::Answer;
 use gpumm_contract::table::{Hold, TableError, Tables};
 use gpumm_contract::{Extent, Point, Segment, TableId};
@@ -141,6 +143,36 @@ fn a_mechanism_that_traps_at_every_start_stops_the_device_by_name() {
         .build()
         .unwrap_err();
     assert!(error.is_component_failure(), "{error}");
+}
+
+#[test]
+fn a_strategy_without_end_or_bound_is_stopped_by_fuel_and_cap() {
+    let good = life(
+        Parts {
+            mechanism: Arc::new(WasmMechanism::built_in()),
+            strategy: built_in("buddy"),
+            fallback: built_in("buddy"),
+        },
+        40,
+    );
+    for (mode, named) in [(TRAP_LOOP, "fuel"), (TRAP_GROW, "trapped")] {
+        let parts = Parts {
+            mechanism: Arc::new(WasmMechanism::built_in()),
+            strategy: trapping_strategy("buddy", site::STRATEGY_EXECUTE | mode, 9),
+            fallback: built_in("buddy"),
+        };
+        let (runtime, _) = fixture::runtime(VRAM, SYSTEM, Some(parts), Pacing::Window(3), |b| b);
+        let device = runtime.device(0).unwrap();
+        let mut life = Life::new(&runtime, 5, 2, VRAM / 4);
+        (0..40).for_each(|_| life.step());
+        let tally = life.end();
+        let faults = device.strategy_faults().unwrap();
+        assert!(!faults.is_empty() && tally == good.0);
+        assert!(
+            faults.iter().all(|f| f.fault.to_string().contains(named)),
+            "{faults:?}"
+        );
+    }
 }
 
 #[test]

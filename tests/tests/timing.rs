@@ -8,6 +8,18 @@ use gpumm_tests::fixture;
 use std::time::Duration;
 
 #[test]
+fn handles_go_from_thread_to_thread() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    shared::<Runtime>();
+    shared::<gpumm::Client>();
+    shared::<gpumm::Buffer>();
+    shared::<gpumm::Fence>();
+    shared::<gpumm::DeviceHandle>();
+    sent::<gpumm::Batch>();
+}
+
+#[test]
 fn with_the_engines_held_a_hundred_plans_are_accepted_and_none_is_done() {
     let (runtime, sim) = fixture::runtime(1 << 20, 64 << 20, None, Pacing::Eager, |b| b);
     let client = runtime.client();

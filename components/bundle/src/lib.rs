@@ -28,7 +28,9 @@ pub fn strategies() -> &'static [(&'static str, &'static [u8])] {
 }
 
 #[cfg(feature = "trap")]
-pub use gpumm_shell_support::trap::{patch as patch_trap, site as trap_site};
+pub use gpumm_shell_support::trap::{
+    GROW as TRAP_GROW, LOOP as TRAP_LOOP, patch as patch_trap, site as trap_site,
+};
 
 /// [`MECHANISM`] with trap sites; it never traps until [`patch_trap`] chooses one.
 #[cfg(feature = "trap")]

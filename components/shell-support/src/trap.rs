@@ -13,6 +13,12 @@ pub const MAGIC: [u64; 2] = [0x7061_7274_6d6d_7570, 0x9e37_79b9_7f4a_7c15];
 /// The site of a build as it comes from the compiler: no place has it.
 pub const NEVER: u64 = u64::MAX;
 
+/// Added to a site: the build runs for ever there instead of trapping.
+pub const LOOP: u64 = 1 << 32;
+
+/// Added to a site: the build takes memory there until it gets no more.
+pub const GROW: u64 = 1 << 33;
+
 /// The places where a build can be made to trap.
 pub mod site {
     /// The manager's `execute` begins.
@@ -98,7 +104,7 @@ pub fn patch(wasm: &[u8], site: u64, countdown: u64) -> Option<Vec<u8>> {
 
 #[cfg(feature = "trap")]
 mod armed {
-    use super::{MAGIC, NEVER};
+    use super::{GROW, LOOP, MAGIC, NEVER};
     use core::hint::black_box;
     use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -116,13 +122,34 @@ mod armed {
         // The values stand in the binary for tests to overwrite: without the black box the
         // optimiser, which sees every store, would take the site for a constant.
         let [_, _, armed, countdown] = black_box(&BLOCK);
-        if armed.load(Relaxed) != site {
+        let wanted = armed.load(Relaxed);
+        if wanted == NEVER || wanted & !(LOOP | GROW) != site {
             return;
         }
         let left = countdown.load(Relaxed).wrapping_sub(1);
         countdown.store(left, Relaxed);
         if left == 0 {
+            if wanted & LOOP != 0 {
+                run_for_ever();
+            }
+            if wanted & GROW != 0 {
+                take_everything();
+            }
             fail();
+        }
+    }
+
+    fn run_for_ever() -> ! {
+        let mut turns = 0u64;
+        loop {
+            turns = black_box(turns.wrapping_add(1));
+        }
+    }
+
+    fn take_everything() -> ! {
+        let mut taken: Vec<Vec<u8>> = Vec::new();
+        loop {
+            taken.push(black_box(vec![1; 1 << 20]));
         }
     }
 

@@ -49,6 +49,7 @@ Examples:
   gpumm replay snapshot.pickle
   gpumm replay run.csv.gz --vram 60% --verify full
   gpumm replay run.csv.gz --vram 8GiB --strategy buddy --json report.json
+  gpumm replay run.csv.gz --strategy ./my_strategy.wasm
   gpumm replay run.csv.gz --log run.gpummlog && gpumm replay run.gpummlog
   zcat run.csv.gz | gpumm replay - --vram 2GiB --json - | jq .evictions
 
@@ -76,9 +77,9 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) system: Option<Bytes>,
 
-    /// Which component decides where in device memory a buffer goes: tlsf or buddy
-    /// [default: tlsf]
-    #[arg(long, value_name = "NAME")]
+    /// Which component decides where in device memory a buffer goes: tlsf, buddy, or the file of
+    /// a component of your own (world gpumm:memory/strategy) [default: tlsf]
+    #[arg(long, value_name = "NAME|FILE.wasm")]
     pub(crate) strategy: Option<String>,
 
     /// The device: sim moves and checks real bytes in host memory [default: sim]
@@ -126,6 +127,10 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N")]
     pub(crate) max_objects: Option<NonZeroU64>,
 
+    /// The file of a component that plans instead of the built-in mechanism
+    #[arg(long, value_name = "FILE.wasm", hide = true)]
+    pub(crate) mechanism: Option<PathBuf>,
+
     /// Throws the mechanism away every N batches and rebuilds it from facts
     #[arg(long, value_name = "N", hide = true)]
     pub(crate) restart_mechanism_every: Option<NonZeroU64>,
@@ -144,6 +149,7 @@ impl Replay {
             (self.tenants.is_some(), "--tenants"),
             (self.trace_device.is_some(), "--trace-device"),
             (self.max_objects.is_some(), "--max-objects"),
+            (self.mechanism.is_some(), "--mechanism"),
             (
                 self.restart_mechanism_every.is_some(),
                 "--restart-mechanism-every",

@@ -22,6 +22,8 @@ type Ended = Result<Status, ComponentFault>;
 
 /// How often a single request is tried before it fails for good.
 const TRIES: usize = 2;
+/// How many requests in a row may fail with the mechanism before it counts as broken.
+const BROKEN: usize = 16;
 /// How often a mechanism is started before the device stops.
 const STARTS: usize = 3;
 
@@ -129,15 +131,20 @@ impl Planner {
         let mut last = ComponentFault::Nonsense("not tried".into());
         for _ in 0..TRIES {
             match self.attempt(std::slice::from_ref(request), ended, digest)? {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.failed_in_a_row = 0;
+                    return Ok(());
+                }
                 Err(fault) => {
                     self.recover(&fault)?;
                     last = fault;
                 }
             }
         }
-        if let Request::Retire(_) = request {
-            // Without it nothing would ever be given back.
+        self.failed_in_a_row += 1;
+        if matches!(request, Request::Retire(_)) || self.failed_in_a_row >= BROKEN {
+            // Without the retire nothing would ever be given back; and who fails always is not
+            // the victim of a bad request.
             let name = self.parts.mechanism.name().into();
             return Err(Error::Component { name, fault: last });
         }

@@ -126,6 +126,8 @@ pub(crate) struct Planner {
     crossings: u64,
     counts: Counts,
     mechanism_restarts: u64,
+    /// Requests that failed alone since one last went well.
+    failed_in_a_row: usize,
     digest: sha2::Sha256,
     /// Of the plans of the last batch.
     last_digest: [u64; 4],
@@ -190,6 +192,7 @@ impl Planner {
             crossings: 0,
             counts: Counts::default(),
             mechanism_restarts: 0,
+            failed_in_a_row: 0,
             digest: sha2::Digest::new(),
             last_digest: [0; 4],
             log,

@@ -1,10 +1,12 @@
 //! `gpumm replay`: a recorded trace, or a request log, through the memory manager.
 //!
 //! `driver.rs` makes requests of a trace's events and follows what becomes of them, `tally.rs` adds
-//! up, `summary.rs` is what came out (and the JSON), `report.rs` says it to people, `log.rs` replays request logs.
+//! up, `summary.rs` is what came out (and the JSON), `report.rs` says it to people, `log.rs` replays
+//! request logs, `parts.rs` brings components from files.
 
 mod driver;
 mod log;
+mod parts;
 mod report;
 mod summary;
 mod tally;
@@ -176,7 +178,7 @@ fn finish(summary: &impl Serialize, text: &str, json: Option<Whole>) -> Result<(
 /// Refuses an unknown strategy before anything is read.
 fn known_strategy(name: Option<&str>) -> Result<(), Failure> {
     let Some(name) = name else { return Ok(()) };
-    if WasmStrategy::built_in(name).is_some() {
+    if WasmStrategy::built_in(name).is_some() || parts::is_file(name) {
         return Ok(());
     }
     // The Runtime knows the names, and looks at them before it makes anything.
@@ -222,6 +224,7 @@ fn options(
         verify: args.verify.map_or(defaults.verify, Verify::from),
         tenants: args.tenants.map_or(defaults.tenants, Tenants::from),
         restart_mechanism_every: args.restart_mechanism_every.map(|n| n.get()),
+        parts: parts::chosen(args)?,
         ..defaults
     })
 }

@@ -149,6 +149,11 @@ impl SystemPool {
         Ok(())
     }
 
+    /// Bytes that could be handed out now.
+    pub fn free_bytes(&self) -> u64 {
+        self.holes().by_offset.values().sum()
+    }
+
     /// Bytes handed out now.
     pub fn used(&self) -> u64 {
         self.holes().used

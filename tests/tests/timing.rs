@@ -233,3 +233,25 @@ fn two_devices_share_system_memory() {
     }
     assert_eq!(runtime.system().used(), 0, "everything came back");
 }
+
+#[test]
+fn tight_system_memory_is_waited_for() {
+    // Two of four buffers fit into device memory; beside the other two there is room for one.
+    let runtime = Runtime::builder().sim(1 << 20).system_memory(5 << 18);
+    let runtime = runtime.pacing(Pacing::Window(8)).build().unwrap();
+    let client = runtime.client();
+    let buffers: Vec<_> = (0..4u64)
+        .map(|n| {
+            let buffer = client.create(BufferDesc::new(400_000)).unwrap();
+            buffer.fill(n).unwrap();
+            buffer
+        })
+        .collect();
+    for turn in 0..40 {
+        let n = turn % 4;
+        let bytes = buffers[n].read(399_992, 8).unwrap();
+        assert_eq!(bytes, (n as u64).to_le_bytes());
+    }
+    let report = runtime.device(0).unwrap().report().unwrap();
+    assert!(report.counts.swap_ins > 30, "{report:?}");
+}

@@ -236,6 +236,21 @@ impl Ledger {
         self.buffers.get(&buffer).map(|b| b.bytes)
     }
 
+    /// Where a live buffer is.
+    pub(crate) fn memory_of(&self, buffer: BufferId) -> Option<MemoryTypeId> {
+        let allocation = self.buffers.get(&buffer)?.allocation;
+        self.allocations.get(&allocation).map(|a| a.memory)
+    }
+
+    /// Whether memory of this type is on its way back to whoever hands it out.
+    pub(crate) fn is_ending(&self, memory: MemoryTypeId) -> bool {
+        let of = |(number, ()): (&AllocationId, &())| self.allocations.get(number);
+        self.ending
+            .iter()
+            .filter_map(of)
+            .any(|a| a.memory == memory)
+    }
+
     /// The tenant of a live buffer.
     pub(crate) fn buffer_tenant(&self, buffer: BufferId) -> Option<TenantId> {
         self.buffers.get(&buffer).map(|b| b.tenant)

@@ -10,9 +10,9 @@ use super::admit::Newborn;
 use super::{Desk, Planner, Reply, Verb};
 use crate::error::{ComponentFault, Error};
 use crate::ledger::Accepted;
-use gpumm_contract::Point;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Batch, Request};
+use gpumm_contract::{BufferId, Point};
 use sha2::{Digest, Sha256};
 use std::any::Any;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl Planner {
                 .map(|_| Err(Error::Stopped(why.clone())))
                 .collect());
         }
+        self.make_headroom(&verbs)?;
         let last = self.last_points()?;
         let mut requests = self.delivered.due(&last)?;
         let retires = requests.len();
@@ -85,6 +86,33 @@ impl Planner {
             });
         }
         Ok(replies)
+    }
+
+    /// Waits for the device when evictions could run out of system memory only because freed
+    /// bytes have not come back yet: memory goes back when its last use is delivered.
+    ///
+    /// What comes into device memory pushes about as much out; twice that, for the holes.
+    fn make_headroom(&mut self, verbs: &[Verb]) -> Result<(), Error> {
+        let (vram, system) = (self.vram, self.system);
+        let free = self.pool.free_bytes();
+        let ledger = &self.desk()?.ledger;
+        let coming = |verb: &Verb| match verb {
+            Verb::Create { bytes, .. } => *bytes,
+            Verb::Access { buffers, .. } => {
+                let away = |b: &&BufferId| ledger.memory_of(**b).is_some_and(|m| m != vram);
+                let sizes = buffers
+                    .iter()
+                    .filter(away)
+                    .filter_map(|&b| ledger.buffer_bytes(b));
+                sizes.fold(0, u64::saturating_add)
+            }
+            Verb::Release { .. } => 0,
+        };
+        let wanted = verbs.iter().map(coming).fold(0, u64::saturating_add);
+        if wanted.saturating_mul(2) > free && ledger.is_ending(system) {
+            self.drain()?;
+        }
+        Ok(())
     }
 
     /// Plans requests as they are: of verbs, or of a request log.

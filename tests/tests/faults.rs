@@ -2,15 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use gpumm::job::PatternKey;
-use gpumm::parts::{MechanismSource, Parts, StrategySource};
+use gpumm::parts::{Executed, Mechanism, MechanismSource, Parts, SlotDesk, StrategySource};
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
 use gpumm::{BufferDesc, ComponentFault, DeviceReport, Error, Job, Pacing, Refusal};
 use gpumm_components::{
     MECHANISM_TRAP, TRAP_GROW, TRAP_LOOP, patch_trap, strategy_trap, trap_site as site,
 };
-use gpumm_contract::allocator::Answer;
+use gpumm_contract::allocator::{Allocate, Answer, Command};
 use gpumm_contract::table::{Hold, TableError, Tables};
-use gpumm_contract::{Extent, Point, Segment, TableId};
+use gpumm_contract::wire::{Kind, Writer};
+use gpumm_contract::{AllocationId, Extent, Point, Segment, TableId};
 use gpumm_hw::OutcomeValue;
 use gpumm_hw::sim::Sabotage;
 use gpumm_sg_table::SgTables;
@@ -205,9 +206,7 @@ fn strategies_that_lie_are_replaced_within_the_request() {
             })
         }),
         ("too few", |l| _ = l.pop()),
-        ("too many", |l| {
-            l.push(Answer::Freed(gpumm_contract::AllocationId(3)))
-        }),
+        ("too many", |l| l.push(Answer::Freed(AllocationId(3)))),
     ];
     let good = life(native::parts("buddy"), 120).0;
     for (name, twist) in twists {
@@ -384,4 +383,72 @@ fn a_dropped_or_exchanged_segment_is_seen() {
             b: 60
         })) > 0
     );
+}
+
+/// A mechanism that asks its strategies for what makes no sense, and then plans nothing.
+#[derive(Debug)]
+struct Asking(fn(&mut Writer));
+
+impl MechanismSource for Asking {
+    fn name(&self) -> &str {
+        "asking"
+    }
+    fn build(&self) -> Result<Box<dyn Mechanism>, ComponentFault> {
+        Ok(Box::new(Asking(self.0)))
+    }
+}
+
+impl Mechanism for Asking {
+    fn restore(&mut self, _: &[Vec<u64>]) -> Result<(), ComponentFault> {
+        Ok(())
+    }
+    fn execute(&mut self, _: &[u64], mut desk: Box<dyn SlotDesk>) -> Executed {
+        let mut commands = Writer::new(Kind::Commands);
+        (self.0)(&mut commands);
+        let answered = desk.allocate(gpumm::VRAM, commands.words());
+        (desk, answered)
+    }
+}
+
+#[test]
+fn nonsense_of_a_mechanism_is_not_blamed_on_the_strategy() {
+    let asked: [fn(&mut Writer); 6] = [
+        |w| plain(1, 0).encode(w),
+        |w| plain(1, 4097).encode(w),
+        |w| Command::Free(AllocationId(1)).encode(w),
+        |w| {
+            plain(1, 4096).encode(w);
+            plain(1, 4096).encode(w);
+        },
+        |w| {
+            plain(1, 4096).encode(w);
+            Command::Free(AllocationId(1)).encode(w);
+        },
+        |w| _ = w.item(9, 0, |_| ()),
+    ];
+    for (n, ask) in asked.into_iter().enumerate() {
+        let parts = Parts {
+            mechanism: Arc::new(Asking(ask)),
+            ..native::parts("tlsf")
+        };
+        let (runtime, _) = fixture::runtime(VRAM, SYSTEM, Some(parts), Pacing::Window(3), |b| b);
+        let error = runtime.client().create(BufferDesc::new(4096)).unwrap_err();
+        assert!(
+            matches!(&error, Error::Request(ComponentFault::Nonsense(_))),
+            "{n}: {error}"
+        );
+        assert!(
+            runtime
+                .device(0)
+                .unwrap()
+                .strategy_faults()
+                .unwrap()
+                .is_empty(),
+            "{n}"
+        );
+    }
+}
+
+fn plain(number: u32, bytes: u64) -> Command {
+    Command::Allocate(Allocate::plain(AllocationId(number), bytes))
 }

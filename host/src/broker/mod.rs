@@ -16,9 +16,9 @@ use crate::slot::{Slot, StrategyFault};
 use crate::system::SystemPool;
 use gpumm_contract::allocator::{Answer, Command, encode_extents};
 use gpumm_contract::wire::{Kind, Reader, Writer};
-use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
+use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
 use judge::judge;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The slots of a device and the memory that the host answers for itself.
@@ -89,19 +89,30 @@ impl Broker {
     ) -> Result<Vec<Command>, ComponentFault> {
         let nonsense = |why: String| ComponentFault::Nonsense(why);
         let mut reader = Reader::new(words, Kind::Commands).map_err(|e| nonsense(e.to_string()))?;
+        let kind = ledger.memory.get(&memory).map(|m| m.kind);
+        let kind = kind.ok_or_else(|| nonsense(format!("memory type {memory} does not exist")))?;
+        let geometry = Geometry {
+            size: kind.size,
+            granule: kind.granule,
+        };
         let mut commands = Vec::new();
-        let mut fresh: Vec<AllocationId> = Vec::new();
+        let (mut taken, mut freed) = (BTreeSet::new(), BTreeSet::new());
         while let Some(item) = reader.next().map_err(|e| nonsense(e.to_string()))? {
             let command = Command::decode(&item).map_err(|e| nonsense(e.to_string()))?;
             match command {
                 Command::Allocate(a) => {
-                    if ledger.knows(a.number) || self.overlay.granted.contains_key(&a.number) {
+                    let used =
+                        ledger.knows(a.number) || self.overlay.granted.contains_key(&a.number);
+                    if used || !taken.insert(a.number) {
                         return Err(nonsense(format!("allocation {} is in use", a.number)));
                     }
-                    fresh.push(a.number);
+                    let checked = a.checked(geometry);
+                    checked.map_err(|why| nonsense(format!("a wish of {}: {why}", a.bytes)))?;
                 }
                 Command::Free(number) => {
-                    if !self.overlay.is_live(ledger, memory, number) && !fresh.contains(&number) {
+                    // What this list asks for may be refused, so it cannot be freed in it.
+                    let live = self.overlay.is_live(ledger, memory, number);
+                    if !live || !freed.insert(number) {
                         return Err(nonsense(format!("allocation {number} is not live")));
                     }
                 }

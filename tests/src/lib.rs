@@ -2,7 +2,7 @@
 //!
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
-//! starts Runtimes whose engines a test can hold; [`strategies`] misbehave.
+//! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +12,7 @@
 pub mod fixture;
 pub mod life;
 pub mod native;
+pub mod program;
 pub mod shadow;
 pub mod strategies;
 pub mod tidy;

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 pub(crate) struct Args {
     /// The benchmark: a file of tests/benches without its ending.
     name: Option<String>,
-    /// Also write the figures to this file.
-    #[arg(long, value_name = "FILE")]
+    /// Also write the figures to this file; - is standard output, without the table.
+    #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
     /// More arguments for the benchmark, after `--`.
     #[arg(last = true)]
@@ -36,8 +36,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut bench = run::cargo("bench -p gpumm-tests --bench");
     bench.arg(name).arg("--");
     if let Some(file) = &args.json {
-        // The benchmark runs in its package's folder, the caller's path counts from here.
-        bench.arg("--json").arg(std::path::absolute(file)?);
+        bench.arg("--json");
+        if file.as_os_str() == "-" {
+            bench.arg(file);
+        } else {
+            // The benchmark runs in its package's folder, the caller's path counts from here.
+            bench.arg(std::path::absolute(file)?);
+        }
     }
     run::run(bench.args(&args.rest).current_dir(workspace::root()?))
 }

@@ -147,6 +147,66 @@ fn a_mechanism_that_traps_at_every_start_stops_the_device_by_name() {
 }
 
 #[test]
+fn components_that_trap_while_they_are_restored_are_replaced_or_named() {
+    // A strategy that starts but cannot be restored: the built-in one takes over for good.
+    let parts = |strategy| Parts {
+        mechanism: Arc::new(WasmMechanism::built_in()),
+        strategy,
+        fallback: built_in("buddy"),
+    };
+    let run = |strategy: Arc<dyn StrategySource>| {
+        let parts = Some(parts(strategy));
+        let (runtime, _) = fixture::runtime(VRAM, SYSTEM, parts, Pacing::Window(3), |b| b);
+        let device = runtime.device(0).unwrap();
+        let mut life = Life::new(&runtime, 5, 2, VRAM / 4);
+        (0..60).for_each(|_| life.step());
+        device.restart_strategies().unwrap();
+        (0..60).for_each(|_| life.step());
+        (life.end(), device.strategy_faults().unwrap())
+    };
+    let good = run(built_in("buddy")).0;
+    for at in [
+        site::STRATEGY_RESTORE_BEGIN,
+        site::STRATEGY_RESTORE_PART,
+        site::STRATEGY_RESTORE_END,
+    ] {
+        let (tally, faults) = run(trapping_strategy("buddy", at, 1));
+        assert_eq!(tally, good);
+        assert_eq!(faults.last().map(|f| f.replaced_by.as_str()), Some("buddy"));
+    }
+    // What cannot even start is named when the Runtime is built.
+    let start = |parts| gpumm::Runtime::builder().sim(VRAM).parts(parts).build();
+    let error = start(parts(trapping_strategy("buddy", site::STRATEGY_INIT, 1))).unwrap_err();
+    assert!(error.is_component_failure(), "{error}");
+    for at in [
+        site::MANAGER_RESTORE_BEGIN,
+        site::MANAGER_RESTORE_PART,
+        site::MANAGER_RESTORE_END,
+        site::TABLE_CLEAR,
+    ] {
+        let mechanism = trapping_mechanism(at, 1);
+        let parts = Parts {
+            mechanism,
+            ..native::parts("tlsf")
+        };
+        let error = start(parts).unwrap_err();
+        assert!(error.is_component_failure(), "{error}");
+    }
+    // A mechanism that starts but cannot take over live tables stops its device by name.
+    let mechanism = trapping_mechanism(site::TABLE_ADOPT, 1);
+    let parts = Parts {
+        mechanism,
+        ..native::parts("tlsf")
+    };
+    let runtime = start(parts).unwrap();
+    let client = runtime.client();
+    let buffer = client.create(BufferDesc::new(4096)).unwrap();
+    let error = runtime.device(0).unwrap().restart_mechanism().unwrap_err();
+    assert!(error.is_component_failure(), "{error}");
+    drop(buffer);
+}
+
+#[test]
 fn a_strategy_without_end_or_bound_is_stopped_by_fuel_and_cap() {
     let good = life(
         Parts {

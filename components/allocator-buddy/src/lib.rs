@@ -10,7 +10,6 @@ extern crate alloc;
 
 mod check;
 mod gather;
-mod numbers;
 mod offsets;
 mod piece;
 mod pool;
@@ -22,8 +21,8 @@ use gather::{Arena, Wanted};
 use gpumm_contract::allocator::{
     Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
 };
+use gpumm_contract::numbers::{LIMIT, Numbers};
 use gpumm_contract::{AllocationId, Extent};
-use numbers::{LIMIT, Numbers};
 use piece::Piece;
 use records::{Chain, NONE, Records};
 use space::Space;

@@ -4,8 +4,7 @@ use crate::piece::Piece;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 
-/// No record.
-pub(crate) const NONE: u32 = u32::MAX;
+pub(crate) use gpumm_contract::numbers::NONE;
 /// Order of a record that describes nothing and waits to be used again.
 const SPARE: u32 = u32::MAX;
 

@@ -1,6 +1,8 @@
 //! The strategy against a brute-force model: which chunks are free decides every answer.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+// Written once, beside the other strategy.
+#[path = "../../allocator-tlsf/tests/common/mod.rs"]
 mod common;
 
 use common::{Checked, Model, allocate, foreign, wish};

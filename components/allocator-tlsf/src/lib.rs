@@ -11,7 +11,6 @@ extern crate alloc;
 mod bins;
 mod check;
 mod nodes;
-mod numbers;
 mod search;
 
 use alloc::collections::BTreeMap;
@@ -19,9 +18,9 @@ use alloc::vec::Vec;
 use gpumm_contract::allocator::{
     Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
 };
+use gpumm_contract::numbers::{LIMIT, Numbers};
 use gpumm_contract::{AllocationId, Extent};
 use nodes::{Arena, HOLE, NONE, Node};
-use numbers::{LIMIT, Numbers};
 
 /// The two-level segregated fit strategy.
 ///

@@ -3,8 +3,7 @@
 use crate::bins::{Bins, bin_of};
 use alloc::vec::Vec;
 
-/// No node.
-pub(crate) const NONE: u32 = u32::MAX;
+pub(crate) use gpumm_contract::numbers::NONE;
 /// Owner of a hole. Allocation numbers stay below `numbers::LIMIT`.
 pub(crate) const HOLE: u32 = u32::MAX;
 /// Owner of a node that describes nothing and waits to be used again.

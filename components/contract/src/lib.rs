@@ -17,6 +17,7 @@ pub mod extent;
 pub mod facts;
 pub mod id;
 pub mod journal;
+pub mod numbers;
 pub mod plan;
 pub mod point;
 pub mod ranges;

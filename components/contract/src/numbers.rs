@@ -1,41 +1,46 @@
-//! From the caller's allocation number to the first block filed under it.
+//! From an allocation number to what a strategy files under it.
 
-use crate::records::NONE;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Numbers from here on are not filed, so that one absurd number cannot ask for gigabytes.
-pub(crate) const LIMIT: u32 = 1 << 26;
+/// Nothing is filed.
+pub const NONE: u32 = u32::MAX;
 
+/// Numbers from here on are not filed, so that one absurd number cannot ask for gigabytes.
+pub const LIMIT: u32 = 1 << 26;
+
+/// Numbers per page.
 const PAGE: usize = 1024;
 
-/// A table over dense numbers, in pages made when first used: no growth ever copies it.
+/// A table over dense allocation numbers, in pages made when first used: no growth ever copies it.
+///
+/// Complexity: O(1).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Numbers {
+pub struct Numbers {
     pages: Vec<Box<[u32]>>,
 }
 
 impl Numbers {
-    /// The block record filed under a number, or [`NONE`].
+    /// What is filed under a number, or [`NONE`].
     #[inline]
-    pub(crate) fn get(&self, number: u32) -> u32 {
+    pub fn get(&self, number: u32) -> u32 {
         let page = self.pages.get(number as usize / PAGE);
         page.and_then(|page| page.get(number as usize % PAGE))
             .copied()
             .unwrap_or(NONE)
     }
 
-    /// Files a block record, or [`NONE`], under a number.
+    /// Files something, or [`NONE`], under a number.
     ///
     /// Bounds: `number` is below [`LIMIT`].
     #[inline]
-    pub(crate) fn set(&mut self, number: u32, record: u32) {
+    pub fn set(&mut self, number: u32, node: u32) {
         let at = number as usize / PAGE;
         if self.pages.get(at).is_none_or(|page| page.is_empty()) {
             self.add_page(at);
         }
-        self.pages[at][number as usize % PAGE] = record;
+        self.pages[at][number as usize % PAGE] = node;
     }
 
     #[cold]
@@ -46,14 +51,19 @@ impl Numbers {
         self.pages[at] = vec![NONE; PAGE].into_boxed_slice();
     }
 
-    /// Every number that is filed, with its record.
-    pub(crate) fn filed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+    /// Forgets every number.
+    pub fn clear(&mut self) {
+        self.pages.clear();
+    }
+
+    /// Every number that is filed, with what is filed under it.
+    pub fn filed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let pages = self.pages.iter().enumerate();
         let all = pages.flat_map(|(at, page)| {
             page.iter()
                 .enumerate()
-                .map(move |(i, &record)| ((at * PAGE + i) as u32, record))
+                .map(move |(i, &node)| ((at * PAGE + i) as u32, node))
         });
-        all.filter(|&(_, record)| record != NONE)
+        all.filter(|&(_, node)| node != NONE)
     }
 }

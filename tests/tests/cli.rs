@@ -446,7 +446,10 @@ fn every_other_trace_survives() {
             let name = path.to_string_lossy().into_owned();
             if path.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".csv.gz") || name.ends_with(".pickle") {
+            } else if [".csv.gz", ".pickle", ".pickle.gz"]
+                .iter()
+                .any(|e| name.ends_with(e))
+            {
                 paths.push(path);
             }
         }
@@ -474,7 +477,10 @@ fn every_other_trace_survives() {
                     assert_eq!(number(&json, "live_peak_bytes"), live_peak, "{name}");
                 }
                 match vram {
-                    "0.6x" => assert!(number(&json, "evictions") > 0),
+                    "0.6x" => {
+                        assert!(number(&json, "evictions") > 0, "{name}");
+                        assert!(number(&json, "swap_ins") > 0, "{name}");
+                    }
                     _ if strategy == "tlsf" => assert_eq!(number(&json, "evictions"), 0),
                     _ => {}
                 }

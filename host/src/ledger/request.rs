@@ -62,9 +62,9 @@ pub(crate) struct Placed {
 }
 
 impl Accepted {
-    /// Whether the plan made an allocation a buffer's place.
-    pub(crate) fn was_placed(&self, number: AllocationId) -> bool {
-        self.placed.iter().any(|p| p.allocation == number)
+    /// The allocations that the plan made places of buffers.
+    pub(crate) fn placed_numbers(&self) -> BTreeSet<AllocationId> {
+        self.placed.iter().map(|p| p.allocation).collect()
     }
 }
 

@@ -213,7 +213,8 @@ impl Planner {
             Ok((accepted, plan))
         });
         let judged = judged.map(|(accepted, plan)| {
-            desk.broker.commit(|number| accepted.was_placed(number));
+            let placed = accepted.placed_numbers();
+            desk.broker.commit(|number| placed.contains(&number));
             for word in &plan {
                 digest.update(word.to_le_bytes());
                 self.digest.update(word.to_le_bytes());

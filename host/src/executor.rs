@@ -1,13 +1,44 @@
 //! Performing accepted plans: resolved operations become submissions to the device's engines.
 
+use crate::capture::{Role, TableSubmitted};
+use crate::failsafe::{Failsafe, Watch, What};
 use crate::job::Job;
-use gpumm_contract::{JobId, MemoryTypeId, Point, Segment, TimelineId};
+use gpumm_contract::{
+    AllocationId, BufferId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
+};
 use gpumm_hw as hw;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Memory of an operation: the memory type, and segments of its DMA address space.
-pub(crate) type Memory = (MemoryTypeId, Arc<[Segment]>);
+/// Memory of an operation, as its table describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) table: TableId,
+    pub(crate) allocation: AllocationId,
+    pub(crate) buffer: BufferId,
+    pub(crate) tenant: TenantId,
+    pub(crate) kind: MemoryTypeId,
+    pub(crate) segments: Arc<[Segment]>,
+    /// The buffer's size, not rounded.
+    pub(crate) bytes: u64,
+}
+
+impl Memory {
+    /// The memory as a capture wants it.
+    pub(crate) fn submitted(&self, role: Role) -> TableSubmitted {
+        TableSubmitted {
+            role,
+            table: self.table,
+            allocation: self.allocation,
+            buffer: self.buffer,
+            tenant: self.tenant,
+            memory: self.kind,
+            bytes: self.bytes,
+            segments: self.segments.clone(),
+            keep_content: false,
+        }
+    }
+}
 
 /// A device operation of an accepted plan, resolved from the ledger's mirror of the tables.
 #[derive(Clone, Debug)]
@@ -18,6 +49,9 @@ pub(crate) enum DeviceOp {
     },
     Signal {
         at: Point,
+    },
+    Unmap {
+        segments: Arc<[Segment]>,
     },
     Copy {
         at: Point,
@@ -37,7 +71,7 @@ pub(crate) enum DeviceOp {
     Run {
         at: Point,
         job: JobId,
-        memory: Vec<(MemoryTypeId, Arc<[Segment]>, u64)>,
+        memory: Vec<Memory>,
     },
 }
 
@@ -56,12 +90,49 @@ pub(crate) struct Space {
     pub(crate) base: u64,
 }
 
+/// Where the memory types are on the device.
+#[derive(Debug)]
+pub(crate) struct Spaces {
+    pub(crate) by_type: BTreeMap<MemoryTypeId, Space>,
+    /// The memory type whose segments are mapped for DMA.
+    pub(crate) host: MemoryTypeId,
+}
+
+impl Spaces {
+    /// The device's segments of an operation's memory.
+    ///
+    /// Errors: the device does not have the memory type.
+    pub(crate) fn segments(&self, memory: &Memory) -> Result<Arc<[hw::Segment]>, hw::DeviceError> {
+        self.list(memory.kind, &memory.segments)
+    }
+
+    /// The device's segments of a table.
+    ///
+    /// Errors: the device does not have the memory type.
+    pub(crate) fn list(
+        &self,
+        kind: MemoryTypeId,
+        segments: &[Segment],
+    ) -> Result<Arc<[hw::Segment]>, hw::DeviceError> {
+        let unknown = hw::DeviceError::InvalidConfig("a memory type that the device does not have");
+        let Space { space, base } = *self.by_type.get(&kind).ok_or(unknown)?;
+        let piece = |s: &Segment| hw::Segment {
+            memory: space,
+            // The ledger has checked that the address lies in the memory type.
+            offset: s.address.wrapping_sub(base),
+            bytes: s.bytes,
+        };
+        Ok(segments.iter().map(piece).collect())
+    }
+}
+
 /// Hands operations to a device in plan order.
 #[derive(Debug)]
 pub(crate) struct Executor {
     device: Arc<dyn hw::Device>,
     engines: BTreeMap<TimelineId, hw::EngineId>,
-    spaces: BTreeMap<MemoryTypeId, Space>,
+    spaces: Arc<Spaces>,
+    failsafe: Arc<Failsafe>,
     /// Waits that the next submission of a timeline carries.
     waits: BTreeMap<TimelineId, Vec<hw::Point>>,
 }
@@ -70,14 +141,21 @@ impl Executor {
     pub(crate) fn new(
         device: Arc<dyn hw::Device>,
         engines: BTreeMap<TimelineId, hw::EngineId>,
-        spaces: BTreeMap<MemoryTypeId, Space>,
+        spaces: Arc<Spaces>,
+        failsafe: Arc<Failsafe>,
     ) -> Self {
         Executor {
             device,
             engines,
             spaces,
+            failsafe,
             waits: BTreeMap::new(),
         }
+    }
+
+    /// The device itself.
+    pub(crate) fn device(&self) -> &Arc<dyn hw::Device> {
+        &self.device
     }
 
     /// Submits every operation of a plan.
@@ -96,7 +174,11 @@ impl Executor {
                         .or_default()
                         .push(hardware_point(point));
                 }
-                DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None)?,
+                DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None, None)?,
+                DeviceOp::Unmap { segments } => {
+                    let segments = self.spaces.list(self.spaces.host, &segments)?;
+                    self.device.unmap_dma(&segments)?;
+                }
                 DeviceOp::Copy {
                     at,
                     source,
@@ -105,19 +187,19 @@ impl Executor {
                     target_offset,
                     bytes,
                 } => {
-                    let (src, dst) = (self.segments(&source)?, self.segments(&target)?);
-                    let (src_offset, dst_offset) = (source_offset, target_offset);
-                    self.submit(
-                        at,
-                        hw::Command::Copy {
-                            src,
-                            dst,
-                            src_offset,
-                            dst_offset,
-                            bytes,
-                        },
-                        None,
-                    )?;
+                    let command = hw::Command::Copy {
+                        src: self.spaces.segments(&source)?,
+                        dst: self.spaces.segments(&target)?,
+                        src_offset: source_offset,
+                        dst_offset: target_offset,
+                        bytes,
+                    };
+                    let what = What::Copy {
+                        source,
+                        target,
+                        command: command.clone(),
+                    };
+                    self.submit(at, command, None, Some(what))?;
                 }
                 DeviceOp::Fill {
                     at,
@@ -126,29 +208,29 @@ impl Executor {
                     bytes,
                     pattern,
                 } => {
-                    let dst = self.segments(&target)?;
-                    self.submit(
-                        at,
-                        hw::Command::Fill {
-                            dst,
-                            offset,
-                            bytes,
-                            pattern,
-                        },
-                        None,
-                    )?;
+                    let command = hw::Command::Fill {
+                        dst: self.spaces.segments(&target)?,
+                        offset,
+                        bytes,
+                        pattern,
+                    };
+                    let what = What::Fill {
+                        target,
+                        command: command.clone(),
+                    };
+                    self.submit(at, command, None, Some(what))?;
                 }
                 DeviceOp::Run { at, job, memory } => {
-                    let lists = memory.into_iter().map(|(kind, segments, bytes)| {
-                        Ok((self.segments(&(kind, segments))?, bytes))
-                    });
+                    let list = |m: &Memory| Ok((self.spaces.segments(m)?, m.bytes));
+                    let lists = memory.iter().map(list);
                     let lists = lists.collect::<Result<Vec<_>, hw::DeviceError>>()?;
                     match jobs.remove(&job) {
-                        Some(waiting) => {
-                            let command = waiting.job.command(&lists);
-                            self.submit(at, command, Some(waiting.outcome))?;
+                        Some(WaitingJob { job, outcome }) => {
+                            let name = job.name().to_owned();
+                            let what = What::Job { memory, name };
+                            self.submit(at, job.command(&lists), Some(outcome), Some(what))?;
                         }
-                        None => self.submit(at, hw::Command::Nop, None)?,
+                        None => self.submit(at, hw::Command::Nop, None, None)?,
                     }
                 }
             }
@@ -161,6 +243,7 @@ impl Executor {
         at: Point,
         command: hw::Command,
         outcome: Option<Arc<hw::Outcome>>,
+        what: Option<What>,
     ) -> Result<(), hw::DeviceError> {
         let unknown = hw::DeviceError::UnknownTimeline(hw::TimelineId(at.timeline.0));
         let engine = *self.engines.get(&at.timeline).ok_or(unknown)?;
@@ -169,27 +252,66 @@ impl Executor {
             .get_mut(&at.timeline)
             .map(std::mem::take)
             .unwrap_or_default();
-        self.device.submit(
-            engine,
-            hw::Submission {
-                waits,
-                command,
-                signal: Some(at.value),
-                outcome,
-            },
-        )
+        self.failsafe.submitted(at);
+        let watch = what.map(|what| {
+            Arc::new(Watch {
+                failsafe: self.failsafe.clone(),
+                spaces: self.spaces.clone(),
+                at,
+                what,
+            })
+        });
+        let submission = hw::Submission {
+            waits: waits.clone(),
+            command: command.clone(),
+            signal: Some(at.value),
+            outcome,
+            hooks: watch.clone().map(|w| w as Arc<dyn hw::Hooks>),
+        };
+        match (self.device.submit(engine, submission), watch) {
+            (Err(hw::DeviceError::NoRescueMemory), Some(watch)) => {
+                self.at_once(engine, waits, command, &watch)
+            }
+            (submitted, _) => submitted,
+        }
     }
 
-    fn segments(&self, (kind, segments): &Memory) -> Result<Arc<[hw::Segment]>, hw::DeviceError> {
-        let unknown = hw::DeviceError::InvalidConfig("a memory type that the device does not have");
-        let Space { space, base } = *self.spaces.get(kind).ok_or(unknown)?;
-        let piece = |s: &Segment| hw::Segment {
-            memory: space,
-            // The ledger has checked that the address lies in the memory type.
-            offset: s.address.wrapping_sub(base),
-            bytes: s.bytes,
+    /// Performs an operation whose repair the device has no memory to remember: waits for it here
+    /// and repairs it here, before its point is reached.
+    fn at_once(
+        &self,
+        engine: hw::EngineId,
+        waits: Vec<hw::Point>,
+        command: hw::Command,
+        watch: &Watch,
+    ) -> Result<(), hw::DeviceError> {
+        let run = |waits, command| {
+            let outcome = Arc::new(hw::Outcome::new());
+            let submission = hw::Submission {
+                waits,
+                command,
+                outcome: Some(outcome.clone()),
+                ..hw::Submission::default()
+            };
+            self.device.submit(engine, submission)?;
+            match outcome.wait(None) {
+                Some(hw::OutcomeValue::Failed(error)) => Err(*error),
+                _ => Ok(()),
+            }
         };
-        Ok(segments.iter().map(piece).collect())
+        let done = run(waits, hw::Command::Nop)
+            .and_then(|()| hw::Hooks::before(watch))
+            .and_then(|()| run(Vec::new(), command));
+        if let Err(error) = done {
+            // The outcome is the fault's: nobody else waits for this operation's.
+            let _ = hw::Hooks::failed(watch, error, self.device.cpu());
+        }
+        let signal = Some(watch.at.value);
+        let last = hw::Submission {
+            signal,
+            ..hw::Submission::default()
+        };
+        self.device.submit(engine, last)
     }
 }
 

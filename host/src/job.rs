@@ -66,6 +66,20 @@ impl Job {
         }
     }
 
+    /// What the job is, in a word or two.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Job::Nothing => "nothing",
+            Job::Fill { .. } => "fill",
+            Job::WritePattern(_) => "write pattern",
+            Job::CheckPattern(_) => "check pattern",
+            Job::Rewrite { .. } => "rewrite",
+            Job::Copy { .. } => "copy",
+            Job::Read { .. } => "read",
+            Job::Write { .. } => "write",
+        }
+    }
+
     /// The device's command, on the segments and sizes of the access's buffers.
     pub(crate) fn command(&self, memory: &[(Arc<[hw::Segment]>, u64)]) -> hw::Command {
         let Some((first, bytes)) = memory.first().cloned() else {

@@ -30,9 +30,11 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+pub mod capture;
 mod client;
 mod error;
 mod executor;
+mod failsafe;
 pub mod job;
 mod ledger;
 pub mod log;
@@ -52,6 +54,6 @@ pub use job::Job;
 pub use ledger::{Counts, Refusal};
 pub use planner::{Desk, DeviceReport, Pacing};
 pub use replay_log::{LogReport, replay_log};
-pub use runtime::{DeviceHandle, Runtime, RuntimeBuilder, SYSTEM, VRAM};
+pub use runtime::{DeviceHandle, GTT, Runtime, RuntimeBuilder, SYSTEM, VRAM};
 pub use slot::StrategyFault;
 pub use system::{SYSTEM_GRANULE, SystemPool};

@@ -4,6 +4,7 @@
 //! libraries in their place through the same seam, which is what makes a differential test of
 //! whole runs possible. Whatever implements these traits is judged by the same ledger.
 
+use crate::capture::Component;
 use crate::error::ComponentFault;
 use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
 use std::any::Any;
@@ -22,6 +23,11 @@ pub trait SlotDesk: Any + Send {
         memory: MemoryTypeId,
         commands: &[u64],
     ) -> Result<Vec<u64>, ComponentFault>;
+
+    /// Gives the device's DMA access to an allocation of host memory; whether it worked.
+    ///
+    /// Errors: the allocation is none that could be mapped; the call must end.
+    fn map_dma(&mut self, allocation: AllocationId) -> Result<bool, ComponentFault>;
 }
 
 /// A mechanism: plans batches of one device.
@@ -66,6 +72,11 @@ pub trait MechanismSource: Send + Sync + Debug {
     ///
     /// Errors: the component cannot be made to run.
     fn build(&self) -> Result<Box<dyn Mechanism>, ComponentFault>;
+
+    /// What an error capture says about the component; none of native libraries.
+    fn component(&self) -> Option<Component> {
+        None
+    }
 }
 
 /// Makes strategies: one per slot, start and restart.
@@ -77,6 +88,11 @@ pub trait StrategySource: Send + Sync + Debug {
     ///
     /// Errors: the component cannot be made to run.
     fn build(&self) -> Result<Box<dyn Strategy>, ComponentFault>;
+
+    /// What an error capture says about the component; none of native libraries.
+    fn component(&self) -> Option<Component> {
+        None
+    }
 }
 
 /// The parts a device is planned with.

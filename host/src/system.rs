@@ -125,10 +125,15 @@ impl SystemPool {
         }
     }
 
-    /// Remembers whose bytes the extents show.
-    pub(crate) fn leave(&self, extents: &[Extent], tenant: TenantId) {
+    /// Remembers whose bytes the extents show; nobody's where they are known to be zero.
+    pub(crate) fn leave(&self, extents: &[Extent], tenant: Option<TenantId>) {
         let mut holes = self.holes();
-        extents.iter().for_each(|&e| holes.residue.set(e, tenant));
+        for &extent in extents {
+            match tenant {
+                Some(tenant) => holes.residue.set(extent, tenant),
+                None => holes.residue.clear(extent),
+            }
+        }
     }
 
     /// Clears what others left in extents that a tenant is about to see.

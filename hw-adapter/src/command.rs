@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::hooks::Hooks;
 use crate::outcome::Outcome;
 use crate::pattern::PatternKey;
 use crate::timeline::Point;
@@ -83,6 +84,8 @@ pub struct Submission {
     pub signal: Option<u64>,
     /// Where to tell how it went; filled before the point is reached.
     pub outcome: Option<Arc<Outcome>>,
+    /// Who is called before it begins and when it fails.
+    pub hooks: Option<Arc<dyn Hooks>>,
 }
 
 impl Submission {
@@ -109,6 +112,12 @@ impl Submission {
     /// Sets where to tell how it went.
     pub fn outcome(mut self, outcome: &Arc<Outcome>) -> Submission {
         self.outcome = Some(Arc::clone(outcome));
+        self
+    }
+
+    /// Sets who is called before it begins and when it fails.
+    pub fn hooks(mut self, hooks: &Arc<dyn Hooks>) -> Submission {
+        self.hooks = Some(Arc::clone(hooks));
         self
     }
 }

@@ -1,7 +1,8 @@
 //! The device suite: what every [`Device`] must do, whatever it is made of.
 //!
 //! A device passes when [`run`] reports no failure. It uses the trait alone, and needs a
-//! device of its own per case: at least [`MEMORY`] bytes of each memory, nobody else at work.
+//! device of its own per case: at least [`MEMORY`] bytes of each memory, no system memory
+//! mapped yet, nobody else at work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ impl Case {
     /// # Errors
     /// What did not hold.
     pub fn run(&self, fixture: Fixture) -> Verdict {
+        fixture.device.map_dma(&[Segment::system(0, MEMORY)])?;
         (self.run)(&mut Bench {
             fixture,
             values: BTreeMap::new(),
@@ -106,9 +108,13 @@ impl Bench {
         }
     }
 
+    fn next_value(&self, engine: EngineId) -> u64 {
+        self.values.get(&engine).map_or(1, |value| value + 1)
+    }
+
     /// Submits with the engine's next value; the answer is its point.
     fn submit(&mut self, engine: EngineId, submission: Submission) -> Result<Point, DeviceError> {
-        let value = self.values.get(&engine).map_or(1, |value| value + 1);
+        let value = self.next_value(engine);
         self.device().submit(engine, submission.signal(value))?;
         self.values.insert(engine, value);
         Ok(self.point(engine, value))

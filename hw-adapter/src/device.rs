@@ -3,8 +3,9 @@
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use crate::command::{MemorySpace, Submission};
+use crate::command::{MemorySpace, Segment, Submission};
 use crate::error::DeviceError;
+use crate::hooks::CpuAccess;
 use crate::timeline::{TimelineId, WaitError};
 
 /// Names an engine of one device: its index in [`DeviceProperties::engines`].
@@ -76,7 +77,7 @@ pub struct EngineProperties {
     pub timeline: TimelineId,
 }
 
-/// A command that failed, from the device's log.
+/// A command without hooks that failed, from the device's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The engine.
@@ -107,8 +108,10 @@ pub trait Device: Send + Sync + Debug {
     /// A refused submission changes nothing. [`DeviceError::UnknownEngine`],
     /// [`DeviceError::UnknownTimeline`], [`DeviceError::ValueNotIncreasing`],
     /// [`DeviceError::WaitsForItself`], [`DeviceError::SegmentOutOfBounds`],
-    /// [`DeviceError::ListTooShort`], [`DeviceError::Overlap`], [`DeviceError::Stopped`].
-    /// Everything else arrives in the outcome and in [`Device::take_faults`].
+    /// [`DeviceError::ListTooShort`], [`DeviceError::Overlap`], [`DeviceError::Stopped`], and
+    /// for a copy with hooks [`DeviceError::NoRescueMemory`].
+    /// Everything else arrives in the outcome, and either at the submission's hooks or in
+    /// [`Device::take_faults`].
     fn submit(&self, engine: EngineId, submission: Submission) -> Result<(), DeviceError>;
 
     /// Waits until everything submitted so far has finished; `None` waits for ever.
@@ -117,17 +120,44 @@ pub trait Device: Send + Sync + Debug {
     /// [`WaitError::TimedOut`] after the time.
     fn idle(&self, timeout: Option<Duration>) -> Result<(), WaitError>;
 
-    /// The failed commands since the last call, oldest first per engine.
+    /// The failed commands without hooks since the last call, oldest first per engine.
     ///
     /// # Bounds
     /// The log keeps a bounded number of them, the oldest ones (4096 in `sim`).
     fn take_faults(&self) -> Vec<Fault>;
 
     /// Ends everything submitted before with [`DeviceError::Reset`] (running commands finish
-    /// first), reaches its points, and makes the device's own memory zero. System memory
-    /// stays. Returns when the device is ready again.
+    /// first, hung ones are ended), reaches its points, and makes the device's own memory zero.
+    /// System memory and its mappings stay. Returns when the device is ready again, also when
+    /// it was lost: what was submitted to a lost device ends with [`DeviceError::Lost`].
     ///
     /// # Errors
     /// [`DeviceError::Stopped`] when there is nothing left to reset.
     fn reset(&self) -> Result<(), DeviceError>;
+
+    /// Whether the device is lost: what is submitted now ends with [`DeviceError::Lost`], and
+    /// the content of its own memory is gone. [`Device::reset`] brings the device back.
+    fn is_lost(&self) -> bool;
+
+    /// The CPU's own way to the memories.
+    fn cpu(&self) -> &dyn CpuAccess;
+
+    /// Makes system memory reachable for the engines, wholly or, on an error, not at all.
+    ///
+    /// # Errors
+    /// [`DeviceError::InvalidDma`] for other memory, [`DeviceError::OutOfBounds`],
+    /// [`DeviceError::DmaMapped`] for bytes that are mapped or named twice, and
+    /// [`DeviceError::DmaMap`]. A device that reaches all system memory does not know which
+    /// bytes are mapped.
+    fn map_dma(&self, segments: &[Segment]) -> Result<(), DeviceError>;
+
+    /// Takes system memory out of the engines' reach, wholly or, on an error, not at all. Any
+    /// mapped bytes may be named, however they were mapped. A command that has begun is not
+    /// kept from them: the caller must know that none uses them.
+    ///
+    /// # Errors
+    /// [`DeviceError::InvalidDma`] for other memory, [`DeviceError::OutOfBounds`],
+    /// [`DeviceError::NotMapped`] for bytes that are not mapped or named twice, if the device
+    /// knows.
+    fn unmap_dma(&self, segments: &[Segment]) -> Result<(), DeviceError>;
 }

@@ -132,6 +132,55 @@ pub enum DeviceError {
     /// The device has stopped; the command touched nothing.
     #[error("the device has stopped")]
     Stopped,
+    /// The device is lost, and with it the content of its own memory; the command touched nothing.
+    #[error("the device is lost")]
+    Lost,
+    /// The command made no progress for as long as the device is patient, and was ended.
+    #[error("the command made no progress and was ended")]
+    TimedOut,
+    /// The device was told to fail this command; it may have damaged what it writes.
+    #[error("the device was told to fail the command")]
+    Injected,
+    /// The command touches system memory that is not mapped for the device; it touched nothing.
+    #[error("{bytes} bytes at {offset:#x} of system memory are not mapped for the device")]
+    IommuFault {
+        /// Where the first bytes that are not mapped begin.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
+    /// The device could not map system memory; nothing is mapped that was not before.
+    #[error("mapping system memory for the device failed")]
+    DmaMap,
+    /// Bytes to be mapped are mapped already; nothing changed.
+    #[error("{bytes} bytes at {offset:#x} of system memory are mapped for the device already")]
+    DmaMapped {
+        /// Where the first such bytes begin.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
+    /// Bytes to be unmapped are not mapped; nothing changed.
+    #[error("{bytes} bytes at {offset:#x} of system memory are not mapped and cannot be unmapped")]
+    NotMapped {
+        /// Where the first such bytes begin.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
+    /// Only system memory is mapped for DMA.
+    #[error("only system memory can be mapped for the device")]
+    InvalidDma,
+    /// The CPU may not do the work of this command.
+    #[error("the CPU may not do the work of the command")]
+    CpuRefused,
+    /// There is no memory for whoever would repair the command; without hooks it is accepted.
+    #[error("no memory for whoever would repair the command")]
+    NoRescueMemory,
+    /// The command would use content that is lost. Devices do not say so themselves: it is for
+    /// [`Hooks`](crate::Hooks).
+    #[error("it would use content that is lost")]
+    Poisoned,
     /// The operating system gives no address space for a memory of this size.
     #[error("no address space for a memory of {bytes} bytes")]
     Reserve {

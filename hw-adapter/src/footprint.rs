@@ -61,7 +61,7 @@ impl Spans {
     }
 
     /// Sorts and merges. The error is a range that is written and used a second time.
-    fn new(spans: &mut Vec<Span>) -> Result<Spans, (u64, u64)> {
+    pub(crate) fn new(spans: &mut Vec<Span>) -> Result<Spans, (u64, u64)> {
         if !spans.is_sorted_by_key(|span| span.start) {
             // Stable, because it is the one that is fast on a few ascending sequences.
             spans.sort_by_key(|span| span.start);

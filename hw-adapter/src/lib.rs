@@ -15,7 +15,9 @@
 //!   bytes the command names;
 //! - no byte is written twice by one command, or read and written by one copy;
 //! - while a command runs, no other command of any device touches the same bytes unless
-//!   both only read: otherwise the later one fails with [`DeviceError::Conflict`].
+//!   both only read: otherwise the later one fails with [`DeviceError::Conflict`];
+//! - a command touches only system memory that is mapped for the device: otherwise it fails
+//!   with [`DeviceError::IommuFault`].
 //!
 //! **A device does not check**, and the caller (the ledger) must have:
 //!
@@ -32,10 +34,52 @@
 //! [`Device::submit`] either refuses (nothing happened) or accepts. An accepted command may
 //! still fail; **its point is reached all the same**, after its error has been recorded, so
 //! a wait never hangs on a failure. The error travels beside the point: in the command's
-//! [`Outcome`], and in the device's log ([`Device::take_faults`]). A reached point therefore
-//! says "finished", not "correct". A failed command may have written part of its
-//! destination, except after [`DeviceError::Conflict`], [`DeviceError::Reset`] and
-//! [`DeviceError::Stopped`], which touch nothing.
+//! [`Outcome`], and either to the submission's [`Hooks`] or into the device's log
+//! ([`Device::take_faults`]). A reached point therefore says "finished", not "correct". A failed
+//! command may have written part of its destination, except after [`DeviceError::Conflict`],
+//! [`DeviceError::IommuFault`], [`DeviceError::Reset`], [`DeviceError::Stopped`] and
+//! [`DeviceError::Lost`], and when its hooks kept it from running, which touch nothing.
+//!
+//! # Hooks
+//!
+//! A submission may carry [`Hooks`], for whoever repairs and records failures:
+//!
+//! 1. its waits are over;
+//! 2. [`Hooks::before`]: an error keeps the command from running;
+//! 3. the command runs;
+//! 4. if it failed, or something above kept it from running: [`Hooks::failed`], once, with no
+//!    bytes in use by it any more. Its answer replaces the failure: who redid the work by
+//!    [`CpuAccess`] makes it a success;
+//! 5. the hooks are let go, the outcome is filled, the point is reached.
+//!
+//! Nothing later of the same engine begins meanwhile, so a repair comes before everything that
+//! is ordered behind the command. A command that is cancelled (reset, loss, end of the device)
+//! goes from wherever it is to step 4 **without having waited**: who does its work there must
+//! know that its points are reached. Hooks run on the engine's thread and must not wait for
+//! the device. A panic in them is caught.
+//!
+//! # The CPU's own way
+//!
+//! [`Device::cpu`] copies, fills, reads and writes on the caller's thread, without queues, points
+//! and DMA mappings. It takes part in the check for conflicts, and waits for nobody: ordering is
+//! the caller's. It is for repairs, and for clients that hold a buffer still.
+//!
+//! # DMA mapping
+//!
+//! Engines reach the system memory that [`Device::map_dma`] made reachable for their device,
+//! and nothing else. It is looked at when a command begins, as a whole. Mapping and unmapping
+//! work on bytes, wholly or not at all; a byte is mapped once. Unmapping does not wait: that no
+//! command uses the bytes any more is the caller's part. A device may be able to reach
+//! everything; then mapping changes nothing. Contents do not depend on mappings.
+//!
+//! # Loss
+//!
+//! A device can get lost ([`Device::is_lost`]), and with it the content of its own memory. What
+//! was submitted before a loss that comes by an operation's number still runs to its end. What is
+//! submitted to a lost device is accepted, waits for nobody, and ends with
+//! [`DeviceError::Lost`]: its points are reached in their order, so others go on. As it waits
+//! for nobody, its point says nothing about the points it would have waited for. System memory
+//! keeps its content and its mappings. [`Device::reset`] brings the device back, empty.
 //!
 //! # Fences
 //!
@@ -48,12 +92,14 @@
 //! of running commands, and hands out slices only inside what it registered.
 
 mod arena;
+pub mod bulk;
 mod claim;
 mod command;
 pub mod conformance;
 mod device;
 mod error;
 mod footprint;
+mod hooks;
 mod outcome;
 pub mod pattern;
 mod runs;
@@ -67,6 +113,7 @@ pub use device::{
     Device, DeviceProperties, EngineId, EngineKind, EngineProperties, Fault, MemoryTypeProperties,
 };
 pub use error::{DeviceError, ListSide, OsError};
+pub use hooks::{CpuAccess, Hooks};
 pub use outcome::{Outcome, OutcomeValue};
 pub use pattern::{CheckReport, PatternKey};
 pub use system::SystemMemory;

@@ -34,3 +34,10 @@ fn a_device_with_one_engine_passes() {
     config.granule = 65536;
     all_pass(&config);
 }
+
+#[test]
+fn a_device_that_reaches_everything_passes() {
+    let mut config = SimConfig::new("open", MEMORY).copy_engines(3);
+    config.iommu = false;
+    all_pass(&config);
+}

@@ -33,6 +33,14 @@ impl Slots for DeskSlots {
             }
         }
     }
+
+    fn map_dma(&mut self, allocation: AllocationId) -> bool {
+        let desk = self.desk.as_mut().expect("a call is in progress");
+        desk.map_dma(allocation).unwrap_or_else(|fault| {
+            self.fault.get_or_insert(fault);
+            false
+        })
+    }
 }
 
 /// The native manager with any table keeper.

@@ -43,6 +43,12 @@ id!(
     /// A tenant: whose memory it is.
     TenantId(u32)
 );
+
+impl TenantId {
+    /// No tenant at all: whose memory must be cleared before anybody sees it.
+    pub const NOBODY: TenantId = TenantId(u32::MAX);
+}
+
 id!(
     /// A client's job, which only the host can read.
     ///

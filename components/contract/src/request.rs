@@ -12,6 +12,8 @@
 //! | 17 access | flags | `job, timeline, stamp`, then `buffer, intent` per use |
 //! | 18 release | - | `buffer` |
 //! | 19 retire | timeline | `value` |
+//! | 20 poisoned | - | `buffer` |
+//! | 21 lost | - | - |
 
 use crate::id::{BufferId, JobId, MemoryTypeId, Stamp, TenantId, TimelineId};
 use crate::point::Point;
@@ -163,6 +165,11 @@ pub enum Request {
     Release(BufferId),
     /// A timeline has reached a value: what waited for it may go.
     Retire(Point),
+    /// A buffer's content could not be saved: a copy or a fill failed, and so did its redo.
+    Poisoned(BufferId),
+    /// The device was lost and reset: its own memory shows nothing, and what was submitted and
+    /// is not retired by an earlier request of the batch has not run.
+    Lost,
 }
 
 const FLAG_ANYWHERE: u32 = 1;
@@ -195,6 +202,8 @@ impl Request {
             }
             Request::Release(buffer) => out.item(18, 0, |body| body.push(buffer.0)),
             Request::Retire(p) => out.item(19, p.timeline.0, |body| body.push(p.value)),
+            Request::Poisoned(buffer) => out.item(20, 0, |body| body.push(buffer.0)),
+            Request::Lost => out.item(21, 0, |_| ()),
         }
     }
 
@@ -248,6 +257,10 @@ impl Request {
                     value,
                 })
             }),
+            20 => item
+                .exactly()
+                .map(|[buffer]| Request::Poisoned(BufferId(buffer))),
+            21 => item.exactly().map(|[]| Request::Lost),
             _ => Err(item.unknown()),
         }
     }

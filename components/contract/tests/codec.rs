@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use gpumm_contract::allocator::{Allocate, Answer, Command, Refusal};
-use gpumm_contract::facts::{BufferFact, Fact, MemoryType, Role};
+use gpumm_contract::facts::{BufferFact, Content, Fact, MemoryType, Role};
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{
     Access, Batch, Create, Grants, Intent, Pass, Place, Placement, Run, Use,
@@ -54,6 +54,8 @@ fn ops() -> Vec<Op<'static>> {
         Status::InvalidPlacement,
         Status::InvalidAccess,
         Status::TooScattered,
+        Status::Poisoned,
+        Status::NotMapped,
     ];
     let mut ops: Vec<_> = statuses
         .iter()
@@ -178,6 +180,8 @@ fn batches_round_trip() {
             }),
             Request::Release(BufferId(1)),
             Request::Retire(point(1, 8)),
+            Request::Poisoned(BufferId(1 << 50)),
+            Request::Lost,
         ],
     };
     assert_eq!(Batch::decode(&batch.encode().unwrap()).unwrap(), batch);
@@ -243,6 +247,8 @@ fn facts() -> Vec<Fact> {
             evict_to: Some(MemoryTypeId(0)),
             base: 7,
             max_segment: 0xffff_f000,
+            aperture: Some(MemoryTypeId(2)),
+            hop: None,
         }),
         Fact::Timeline {
             completed: point(3, 4),
@@ -251,6 +257,7 @@ fn facts() -> Vec<Fact> {
         Fact::Table {
             table: TableId(1),
             layout: true,
+            mapped: true,
             holds: vec![Hold {
                 holder: Holder::Copy,
                 until: point(1, 2),
@@ -273,10 +280,11 @@ fn facts() -> Vec<Fact> {
             placement: placement(),
             priority: 1,
             stamp: Stamp(9),
-            written: true,
+            content: Content::Poisoned,
             allocation: AllocationId(3),
             memory: MemoryTypeId(1),
             table: TableId(1),
+            arrives: Some(point(2, 5)),
             extents: vec![extent(0, 4096)],
             readers: set(&[point(0, 1), point(1, 2)]),
             writers: set(&[point(1, 3)]),
@@ -291,6 +299,13 @@ fn facts() -> Vec<Fact> {
             memory: MemoryTypeId(1),
             extent: extent(4, 5),
             after: set(&[point(0, 9)]),
+        },
+        Fact::Leaving {
+            table: TableId(8),
+            buffer: BufferId(9),
+            arrives: None,
+            left: point(1, 4),
+            after: set(&[point(0, 9), point(1, 4)]),
         },
     ]
 }

@@ -4,8 +4,9 @@ use crate::order::Context;
 use crate::{Manager, Slots};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Op, Status};
-use gpumm_contract::request::{Access, Intent, Use};
+use gpumm_contract::request::{Access, Intent, Place, Use};
 use gpumm_contract::table::{Hold, Holder, Tables};
 use gpumm_contract::{Point, PointSet, TableId, TimelineId};
 
@@ -35,8 +36,21 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         {
             return Err(Status::UnknownBuffer);
         }
+        let lost = |u: &Use| {
+            let buffer = self.state.buffers.get(&u.buffer);
+            buffer.is_some_and(|b| b.content == Content::Poisoned)
+        };
+        if access.uses.iter().any(lost) {
+            return Err(Status::Poisoned);
+        }
         for used in &access.uses {
             self.bring_in(used, access, ctx)?;
+        }
+        // The CPU reaches everything; a device's job needs its memory mapped.
+        if !self.state.cpu_timelines.contains(&access.timeline) {
+            for used in &access.uses {
+                self.reach(used.buffer, ctx)?;
+            }
         }
         for used in &access.uses {
             self.clear_foreign(used, access.timeline, ctx)?;
@@ -58,12 +72,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let Some(buffer) = self.state.buffers.get(&used.buffer) else {
             return Err(Status::UnknownBuffer);
         };
-        if access.anywhere || buffer.placement.accepts(buffer.home.memory) {
+        let lives = buffer.home.memory;
+        let accepted = |p: Place| self.stands_for(p.memory, lives);
+        if access.anywhere || buffer.placement.iter().any(accepted) {
             return Ok(());
         }
-        let (memory, allocation, extents) =
-            self.find_place(buffer.bytes, buffer.placement, None, ctx)?;
-        self.relocate(used.buffer, memory, allocation, extents, ctx)
+        let found = self.find_place(buffer.bytes, buffer.placement, None, ctx)?;
+        self.relocate(used.buffer, found, ctx)
     }
 
     /// Overwrites what another tenant left, before anybody can look at it.
@@ -82,10 +97,16 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             .memory
             .get(&home.memory)
             .is_some_and(|m| m.shows_others(&home.extents, buffer.tenant));
-        if buffer.written || !foreign {
+        if buffer.content != Content::Never || !foreign {
             return Ok(());
         }
         let (table, bytes) = (home.table, buffer.bytes);
+        // The CPU's timelines run nothing of their own.
+        let on = match self.state.cpu_timelines.contains(&on) {
+            true => self.copy_timeline(home.memory),
+            false => Some(on),
+        };
+        let on = on.ok_or(Status::InvalidAccess)?;
         ctx.wait(on, &home.inherited, |p| self.state.reached(p));
         let at = ctx.point(on).ok_or(Status::InvalidAccess)?;
         ctx.emit(&Op::Fill {
@@ -104,7 +125,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         );
         if let Some(buffer) = self.state.buffers.get_mut(&used.buffer) {
             buffer.home.writers.add(at);
-            buffer.written = true;
+            buffer.content = Content::Clean;
         }
         Ok(())
     }
@@ -156,7 +177,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             Intent::Read => buffer.home.readers.add(at),
             Intent::Write => {
                 buffer.home.writers.add(at);
-                buffer.written = true;
+                buffer.content = Content::Valid;
             }
         }
     }

@@ -1,23 +1,25 @@
 //! `create`: a home for each new buffer.
 
 use crate::order::Context;
+use crate::relocate::Found;
 use crate::state::Buffer;
 use crate::{Manager, Slots};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use gpumm_contract::MemoryTypeId;
 use gpumm_contract::allocator::Allocate;
 use gpumm_contract::extent::round_up;
+use gpumm_contract::facts::Content;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Create, Pass, Placement, Request};
 use gpumm_contract::table::Tables;
-use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
 
 /// A new buffer on its way through a run of creates.
 struct Candidate<'a> {
     create: &'a Create,
     first_try: Option<(MemoryTypeId, Allocate)>,
     /// What the first try brought; on failure the status so far.
-    found: Result<(MemoryTypeId, AllocationId, Vec<Extent>), Status>,
+    found: Result<Found, Status>,
 }
 
 impl<T: Tables, S: Slots> Manager<T, S> {
@@ -60,10 +62,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 .iter()
                 .find(|p| p.pass != Pass::Fallback);
             candidate.first_try = first.and_then(|place| {
-                Some((
-                    place.memory,
-                    self.wish(place.memory, candidate.create.bytes, ctx)?,
-                ))
+                let memory = self.arena_of(place.memory);
+                Some((memory, self.wish(memory, candidate.create.bytes, ctx)?))
             });
         }
         self.first_tries(&mut run);
@@ -138,7 +138,11 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 run.iter_mut().filter(mine).zip(&wishes).zip(granted)
             {
                 candidate.found = granted
-                    .map(|extents| (memory, wish.number, extents))
+                    .map(|extents| Found {
+                        memory,
+                        allocation: wish.number,
+                        extents,
+                    })
                     .map_err(|largest_hole| Status::NoSpace {
                         largest_hole,
                         stuck: 0,
@@ -149,7 +153,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     fn create(&mut self, candidate: Candidate<'_>, ctx: &mut Context) -> Result<(), Status> {
         let create = candidate.create;
-        let (memory, allocation, extents) = match candidate.found {
+        let found = match candidate.found {
             Ok(found) => found,
             // The first choice was full, or must not be tried without need: all places, properly.
             Err(Status::NoSpace { .. } | Status::Good) => {
@@ -158,7 +162,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             }
             Err(status) => return Err(status),
         };
-        let home = self.settle(create.buffer, memory, allocation, extents, ctx)?;
+        let home = self.settle(create.buffer, found, ctx)?;
         self.admit(
             create.buffer,
             Buffer {
@@ -167,7 +171,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 placement: create.placement,
                 priority: create.priority,
                 stamp: create.stamp,
-                written: false,
+                content: Content::Never,
                 home,
             },
         );
@@ -184,7 +188,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         placement: Placement,
         tried: Option<MemoryTypeId>,
         ctx: &mut Context,
-    ) -> Result<(MemoryTypeId, AllocationId, Vec<Extent>), Status> {
+    ) -> Result<Found, Status> {
         let mut last = Status::NoSpace {
             largest_hole: 0,
             stuck: 0,
@@ -194,23 +198,28 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             .flat_map(|f| placement.iter().map(move |p| (p, f)))
         {
             let skipped = if force { Pass::Desired } else { Pass::Fallback };
-            if place.pass == skipped || !force && tried == Some(place.memory) {
+            let memory = self.arena_of(place.memory);
+            if place.pass == skipped || !force && tried == Some(memory) {
                 continue;
             }
-            let wish = self
-                .wish(place.memory, bytes, ctx)
-                .ok_or(Status::TooScattered)?;
+            let wish = self.wish(memory, bytes, ctx).ok_or(Status::TooScattered)?;
             let found = if force {
-                self.make_room(place.memory, wish, ctx)
+                self.make_room(memory, wish, ctx)
             } else {
-                self.allocate_one(place.memory, wish)
+                self.allocate_one(memory, wish)
                     .map_err(|largest_hole| Status::NoSpace {
                         largest_hole,
                         stuck: 0,
                     })
             };
             match found {
-                Ok(extents) => return Ok((place.memory, wish.number, extents)),
+                Ok(extents) => {
+                    return Ok(Found {
+                        memory,
+                        allocation: wish.number,
+                        extents,
+                    });
+                }
                 Err(Status::NoSpace {
                     largest_hole,
                     stuck,

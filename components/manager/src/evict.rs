@@ -1,6 +1,7 @@
 //! Who makes room: the one place that decides an eviction.
 
 use crate::order::Context;
+use crate::relocate::Found;
 use crate::state::LruKey;
 use crate::{Manager, Slots};
 use alloc::vec::Vec;
@@ -74,11 +75,19 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             return Ok(false);
         };
         let wish = self.wish(target, bytes, ctx).ok_or(Status::TooScattered)?;
-        match self.allocate_one(target, wish) {
-            Ok(extents) => self
-                .relocate(id, target, wish.number, extents, ctx)
-                .map(|()| true),
-            Err(_) => Ok(false),
+        let Ok(extents) = self.allocate_one(target, wish) else {
+            return Ok(false);
+        };
+        let found = Found {
+            memory: target,
+            allocation: wish.number,
+            extents,
+        };
+        match self.relocate(id, found, ctx) {
+            Ok(()) => Ok(true),
+            // Another victim may be luckier.
+            Err(Status::NotMapped | Status::NoSpace { .. }) => Ok(false),
+            Err(why) => Err(why),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Residency: which buffer lives where, who is evicted, and in which order things happen.
 //!
-//! The way of a request: [`Manager::execute`] reads the batch, `create.rs`, `access.rs` and
-//! `retire.rs` answer one verb each, `evict.rs` decides who makes room, `relocate.rs` plans the
-//! move of one buffer, `strategy.rs` asks the strategy slot, `order.rs` plans waits. Everything
+//! The way of a request: [`Manager::execute`] reads the batch, `create.rs`, `access.rs`,
+//! `retire.rs` and `loss.rs` answer a verb or two each, `evict.rs` decides who makes room,
+//! `relocate.rs` plans the move of one buffer, `dma.rs` lets the device reach host memory,
+//! `strategy.rs` asks the strategy slot, `order.rs` plans waits. Everything
 //! is answered as a plan; nothing is done here.
 //!
 //! Invariants: equal inputs give equal plans; the state is rebuilt from facts by `restore.rs`.
@@ -13,7 +14,9 @@ extern crate alloc;
 
 mod access;
 mod create;
+mod dma;
 mod evict;
+mod loss;
 mod order;
 mod relocate;
 mod restore;
@@ -28,7 +31,7 @@ use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Batch, Request};
 use gpumm_contract::table::Tables;
 use gpumm_contract::wire::{Kind, Writer};
-use gpumm_contract::{BufferId, MemoryTypeId};
+use gpumm_contract::{AllocationId, BufferId, MemoryTypeId};
 use order::Context;
 use state::State;
 
@@ -38,6 +41,9 @@ pub trait Slots {
     ///
     /// Shape: commands in, answers out, as [`gpumm_contract::allocator`].
     fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Vec<u64>;
+
+    /// Gives the device's DMA access to an allocation of host memory; `true` when it worked.
+    fn map_dma(&mut self, allocation: AllocationId) -> bool;
 }
 
 /// Plans for one device.
@@ -76,6 +82,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                     Request::Access(access) => self.access(access, &mut ctx),
                     Request::Release(buffer) => self.release(*buffer, &mut ctx),
                     Request::Retire(point) => self.retire(*point, &mut ctx),
+                    Request::Poisoned(buffer) => self.poisoned(*buffer, &mut ctx),
+                    Request::Lost => self.lost(&mut ctx),
                     Request::Create(_) => Status::InvalidAccess,
                 };
                 ctx.answer(number, status);

@@ -1,15 +1,25 @@
 //! Giving a buffer a home, and moving it to another one.
 
 use crate::order::Context;
-use crate::state::{Buffer, Home};
+use crate::state::{Buffer, Home, Leaving, Shows};
 use crate::{Manager, Slots};
 use alloc::vec::Vec;
+use gpumm_contract::extent::total;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::table::{Hold, Holder, Tables};
-use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, PointSet};
+use gpumm_contract::{
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, TableId, TimelineId,
+};
 
 /// The most extents that one `place`, or one fact with its points, carries.
 const MAX_EXTENTS: usize = (1 << 23) - 4096;
+
+/// Memory that a strategy has granted and no plan has used yet.
+pub(crate) struct Found {
+    pub(crate) memory: MemoryTypeId,
+    pub(crate) allocation: AllocationId,
+    pub(crate) extents: Vec<Extent>,
+}
 
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Makes extents the home of a buffer: `place`, then `table`.
@@ -18,26 +28,25 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     pub(crate) fn settle(
         &mut self,
         buffer: BufferId,
-        memory: MemoryTypeId,
-        allocation: AllocationId,
-        extents: Vec<Extent>,
+        found: Found,
         ctx: &mut Context,
     ) -> Result<Home, Status> {
-        let built = match (self.state.memory.get(&memory), ctx.table()) {
-            (Some(m), Some(table)) if extents.len() <= MAX_EXTENTS => {
-                let segments = self
-                    .tables
-                    .build(table, &extents, m.kind.base, m.kind.max_segment);
+        let built = match (self.state.memory.get(&found.memory), ctx.table()) {
+            (Some(m), Some(table)) if found.extents.len() <= MAX_EXTENTS => {
+                let (base, max_segment) = (m.kind.base, m.kind.max_segment);
+                let segments = self.tables.build(table, &found.extents, base, max_segment);
                 segments.ok().map(|segments| (table, segments))
             }
             _ => None,
         };
         let Some((table, segments)) = built else {
-            if let Some(m) = self.state.memory.get_mut(&memory) {
-                m.frees.push(allocation);
-            }
-            return Err(Status::TooScattered);
+            return Err(self.give_back(&found, Status::TooScattered));
         };
+        let Found {
+            memory,
+            allocation,
+            extents,
+        } = found;
         ctx.emit(&Op::Place {
             allocation,
             memory,
@@ -55,6 +64,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             memory,
             allocation,
             table,
+            arrives: None,
             extents,
             readers,
             writers,
@@ -62,7 +72,55 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         })
     }
 
-    /// Moves a buffer: the new home, a copy where there is content, the end of the old home.
+    /// Gives granted memory back that will not be used; passes the reason on.
+    fn give_back(&mut self, found: &Found, why: Status) -> Status {
+        if let Some(m) = self.state.memory.get_mut(&found.memory) {
+            m.frees.push(found.allocation);
+        }
+        why
+    }
+
+    /// Moves a buffer, through another memory type where the copy engines cannot go directly.
+    ///
+    /// Errors: the granted memory goes back; the buffer stays where it is, or at the hop.
+    pub(crate) fn relocate(
+        &mut self,
+        id: BufferId,
+        found: Found,
+        ctx: &mut Context,
+    ) -> Result<(), Status> {
+        let Some(buffer) = self.state.buffers.get(&id) else {
+            return Err(self.give_back(&found, Status::UnknownBuffer));
+        };
+        let (from, bytes) = (buffer.home.memory, buffer.bytes);
+        let hop = self
+            .hop(from, found.memory)
+            .filter(|_| buffer.content.moves());
+        if let Some(hop) = hop {
+            let there = match self.wish(hop, bytes, ctx) {
+                Some(wish) => self.make_room(hop, wish, ctx).map(|extents| Found {
+                    memory: hop,
+                    allocation: wish.number,
+                    extents,
+                }),
+                None => Err(Status::TooScattered),
+            };
+            let hopped = there.and_then(|there| self.step(id, there, ctx));
+            hopped.map_err(|why| self.give_back(&found, why))?;
+        }
+        self.step(id, found, ctx)
+    }
+
+    /// The memory type that a copy has to go through, if it cannot go directly.
+    fn hop(&self, from: MemoryTypeId, to: MemoryTypeId) -> Option<MemoryTypeId> {
+        let of = |m: MemoryTypeId| self.state.memory.get(&m).and_then(|m| m.kind.hop);
+        of(from)
+            .filter(|&hop| hop != to)
+            .or_else(|| of(to).filter(|&hop| hop != from))
+    }
+
+    /// Moves a buffer directly: the new home, a copy where there is content, the end of the old
+    /// home.
     ///
     /// ```text
     /// before   vram [B]        system [ ]
@@ -72,30 +130,64 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     ///
     /// ORDER: the copy waits for the writers of the source and for the earlier owners of both
     /// ends; the old extents go after everything that still uses them, the copy included.
-    pub(crate) fn relocate(
-        &mut self,
-        id: BufferId,
-        memory: MemoryTypeId,
-        allocation: AllocationId,
-        extents: Vec<Extent>,
-        ctx: &mut Context,
-    ) -> Result<(), Status> {
-        let mut home = self.settle(id, memory, allocation, extents, ctx)?;
+    fn step(&mut self, id: BufferId, found: Found, ctx: &mut Context) -> Result<(), Status> {
+        let Some(buffer) = self.state.buffers.get(&id) else {
+            return Err(self.give_back(&found, Status::UnknownBuffer));
+        };
+        let (shows, bytes, carries) = (buffer.shows(), buffer.bytes, buffer.content.moves());
+        let (memory, allocation) = (found.memory, found.allocation);
+        if carries {
+            // Both ends must be reachable before anything stands in the plan.
+            let granted = total(&found.extents).unwrap_or(0);
+            let mapped = self
+                .reach(id, ctx)
+                .and_then(|()| self.map(memory, allocation, granted, ctx));
+            mapped.map_err(|why| self.give_back(&found, why))?;
+        }
+        let mut home = self.settle(id, found, ctx)?;
+        if carries {
+            self.note_mapped(memory, home.table, &home.extents, ctx);
+        }
         self.state.file_in_lru(id, false);
         let Some(buffer) = self.state.buffers.get(&id) else {
             return Err(Status::UnknownBuffer);
         };
-        let (tenant, bytes, written) = (buffer.tenant, buffer.bytes, buffer.written);
         let mut old = buffer.home.clone();
-        if written {
-            self.copy(&mut old, &mut home, bytes, ctx)?;
+        let mut left = None;
+        if carries {
+            left = Some(self.copy(&mut old, &mut home, bytes, ctx)?);
         }
         if let Some(buffer) = self.state.buffers.get_mut(&id) {
             buffer.home = home;
         }
-        self.leave(&old, tenant, ctx);
+        let after = self.leave(&old, shows, ctx);
+        let host = |m: &crate::state::Memory| m.kind.is_host();
+        if let Some(left) = left
+            && self.state.memory.get(&old.memory).is_some_and(host)
+        {
+            let arrives = old.arrives;
+            let leaving = Leaving {
+                arrives,
+                left,
+                after,
+            };
+            self.state.leaving.insert((id, old.table), leaving);
+        }
         self.state.file_in_lru(id, true);
         Ok(())
+    }
+
+    /// The timeline of a copy into a memory type: with several copy engines the first ones move
+    /// out to the host and the last one in, so that both directions run at once.
+    pub(crate) fn copy_timeline(&self, to: MemoryTypeId) -> Option<TimelineId> {
+        let out = self.state.memory.get(&to).is_some_and(|m| m.kind.is_host());
+        let timelines = &self.state.copy_timelines;
+        let chosen = if out {
+            timelines.first()
+        } else {
+            timelines.last()
+        };
+        chosen.copied()
     }
 
     fn copy(
@@ -104,8 +196,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         to: &mut Home,
         bytes: u64,
         ctx: &mut Context,
-    ) -> Result<(), Status> {
-        let timeline = self.state.copy_timeline.ok_or(Status::InvalidAccess)?;
+    ) -> Result<Point, Status> {
+        let timeline = self.copy_timeline(to.memory).ok_or(Status::InvalidAccess)?;
         let reached = |p| self.state.reached(p);
         let mut before = from.writers.clone();
         before.join(&from.inherited);
@@ -121,42 +213,41 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             target_offset: 0,
             bytes,
         });
-        for table in [source, target] {
-            self.keep(
-                table,
-                Hold {
-                    holder: Holder::Copy,
-                    until: at,
-                },
-            );
-        }
+        self.keep_for_copy(source, target, at);
         from.readers.add(at);
         to.writers.add(at);
-        Ok(())
+        to.arrives = Some(at);
+        Ok(at)
     }
 
-    /// Ends a home: `unplace` after its last use, and the layout's hold of the table.
-    pub(crate) fn leave(
-        &mut self,
-        home: &Home,
-        tenant: gpumm_contract::TenantId,
-        ctx: &mut Context,
-    ) {
+    /// A queued copy and its redo by the CPU each hold both tables until the copy's point.
+    pub(crate) fn keep_for_copy(&mut self, source: TableId, target: TableId, until: Point) {
+        for table in [source, target] {
+            for holder in [Holder::Copy, Holder::CpuFallback] {
+                self.keep(table, Hold { holder, until });
+            }
+        }
+    }
+
+    /// Ends a home: `unplace` after its last use, and the layout's hold of the table. Returns
+    /// when the memory is given back.
+    pub(crate) fn leave(&mut self, home: &Home, shows: Shows, ctx: &mut Context) -> PointSet {
         let after = home.busy(|p| self.state.reached(p));
-        self.state.vacate(home, tenant, &after);
+        self.state.vacate(home, shows, &after);
         ctx.emit(&Op::Unplace {
             allocation: home.allocation,
-            after,
+            after: after.clone(),
         });
         if self.tables.put_layout(home.table) == Ok(true) {
-            ctx.emit(&Op::DropTable { table: home.table });
+            self.drop_tables([home.table].into(), ctx);
         }
+        after
     }
 
     /// Adds a holder to a table of a live home.
     ///
     /// INVARIANT: the table of a home is held by its layout, so it exists.
-    pub(crate) fn keep(&mut self, table: gpumm_contract::TableId, hold: Hold) {
+    pub(crate) fn keep(&mut self, table: TableId, hold: Hold) {
         let held = self.tables.hold(table, hold);
         debug_assert!(held.is_ok());
     }

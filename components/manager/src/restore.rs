@@ -1,11 +1,11 @@
 //! Rebuilding the state from the ledger's facts.
 
-use crate::state::{Buffer, Home, Memory, State};
+use crate::state::{Buffer, Home, Leaving, Memory, State};
 use crate::{Manager, Slots};
 use core::fmt;
-use gpumm_contract::BufferId;
 use gpumm_contract::facts::{self, BufferFact, Fact, Role};
 use gpumm_contract::table::Tables;
+use gpumm_contract::{BufferId, Segment, TableId};
 
 /// Why a restore fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             }
             Fact::Timeline { completed, role } => {
                 if role == Role::Copy {
-                    self.state.copy_timeline = Some(completed.timeline);
+                    self.state.copy_timelines.push(completed.timeline);
+                }
+                if role == Role::Cpu {
+                    self.state.cpu_timelines.insert(completed.timeline);
                 }
                 let old = self
                     .state
@@ -80,12 +83,17 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             Fact::Table {
                 table,
                 layout,
+                mapped,
                 holds,
                 segments,
-            } => self
-                .tables
-                .adopt(table, &segments, layout, &holds)
-                .map_err(|_| RestoreError::Contradiction),
+            } => {
+                if mapped {
+                    self.restore_mapping(table, &segments)?;
+                }
+                self.tables
+                    .adopt(table, &segments, layout, &holds)
+                    .map_err(|_| RestoreError::Contradiction)
+            }
             Fact::Buffer(fact) => self.restore_buffer(fact),
             Fact::Residue {
                 memory,
@@ -113,7 +121,37 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 memory.pending.set(extent, after);
                 Ok(())
             }
+            Fact::Leaving {
+                table,
+                buffer,
+                arrives,
+                left,
+                after,
+            } => {
+                let leaving = Leaving {
+                    arrives,
+                    left,
+                    after,
+                };
+                let old = self.state.leaving.insert((buffer, table), leaving);
+                unique(old.is_none())
+            }
         }
+    }
+
+    /// Only host memory is mapped, and a device has one kind of it.
+    fn restore_mapping(
+        &mut self,
+        table: TableId,
+        segments: &[Segment],
+    ) -> Result<(), RestoreError> {
+        let aperture = self.state.memory.values().find_map(|m| m.kind.aperture);
+        let of = aperture.and_then(|id| Some((id, self.state.memory.get_mut(&id)?)));
+        let (aperture, of) = of.ok_or(RestoreError::UnknownReference)?;
+        let bytes = segments.iter().fold(0u64, |n, s| n.saturating_add(s.bytes));
+        of.used = of.used.saturating_add(bytes);
+        self.state.mapped.insert(table, (aperture, bytes));
+        Ok(())
     }
 
     fn restore_buffer(&mut self, f: BufferFact) -> Result<(), RestoreError> {
@@ -125,6 +163,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             memory: f.memory,
             allocation: f.allocation,
             table: f.table,
+            arrives: f.arrives,
             extents: f.extents,
             readers: f.readers,
             writers: f.writers,
@@ -136,7 +175,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             placement: f.placement,
             priority: f.priority,
             stamp: f.stamp,
-            written: f.written,
+            content: f.content,
             home,
         };
         unique(self.state.buffers.insert(id, buffer).is_none())?;

@@ -2,7 +2,7 @@
 
 use crate::order::Context;
 use crate::{Manager, Slots};
-use gpumm_contract::plan::{Op, Status};
+use gpumm_contract::plan::Status;
 use gpumm_contract::table::Tables;
 use gpumm_contract::{BufferId, Point};
 
@@ -13,7 +13,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let Some(buffer) = self.state.buffers.remove(&id) else {
             return Status::UnknownBuffer;
         };
-        self.leave(&buffer.home, buffer.tenant, ctx);
+        self.forget_left(id);
+        self.leave(&buffer.home, buffer.shows(), ctx);
         Status::Good
     }
 
@@ -21,9 +22,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     pub(crate) fn retire(&mut self, reached: Point, ctx: &mut Context) -> Status {
         let completed = self.state.completed.entry(reached.timeline).or_insert(0);
         *completed = reached.value.max(*completed);
-        for table in self.tables.retire(reached) {
-            ctx.emit(&Op::DropTable { table });
-        }
+        let released = self.tables.retire(reached);
+        self.drop_tables(released, ctx);
+        let completed = &self.state.completed;
+        let over = |p: Point| completed.get(&p.timeline).is_some_and(|&c| c >= p.value);
+        self.state
+            .leaving
+            .retain(|_, left| !left.after.iter().all(over));
         Status::Good
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use gpumm_contract::facts::MemoryType;
+use gpumm_contract::facts::{Content, MemoryType};
 use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::request::Placement;
 use gpumm_contract::{
@@ -16,6 +16,8 @@ pub(crate) struct Home {
     pub(crate) memory: MemoryTypeId,
     pub(crate) allocation: AllocationId,
     pub(crate) table: TableId,
+    /// The copy that brings the content here; none when it came about here.
+    pub(crate) arrives: Option<Point>,
     pub(crate) extents: Vec<Extent>,
     /// Operations that read these extents for this buffer.
     pub(crate) readers: PointSet,
@@ -44,9 +46,32 @@ pub(crate) struct Buffer {
     pub(crate) placement: Placement,
     pub(crate) priority: u8,
     pub(crate) stamp: Stamp,
-    /// Whether anything was ever written to it: what was not need not be moved.
-    pub(crate) written: bool,
+    pub(crate) content: Content,
     pub(crate) home: Home,
+}
+
+/// What a home shows when its buffer leaves it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shows {
+    /// Whatever it showed before.
+    AsBefore,
+    /// Zeros.
+    Nothing,
+    /// Bytes of a tenant.
+    Of(TenantId),
+}
+
+impl Buffer {
+    /// What the buffer's home shows when the buffer leaves it. Of a lost content nobody knows
+    /// whose bytes they are.
+    pub(crate) fn shows(&self) -> Shows {
+        match self.content {
+            Content::Never => Shows::AsBefore,
+            Content::Clean => Shows::Nothing,
+            Content::Valid => Shows::Of(self.tenant),
+            Content::Poisoned => Shows::Of(TenantId::NOBODY),
+        }
+    }
 }
 
 /// The order of eviction inside a memory type: priority, then last use, then age.
@@ -60,8 +85,11 @@ pub(crate) struct Memory {
     pub(crate) residue: RangeMap<TenantId>,
     /// Free bytes that earlier owners' operations have not finished with.
     pub(crate) pending: RangeMap<PointSet>,
-    /// Resident buffers in eviction order; empty where nothing is evicted.
+    /// Resident buffers in eviction order; of an aperture the mapped ones; empty where nothing
+    /// is evicted.
     pub(crate) lru: BTreeSet<LruKey>,
+    /// Mapped bytes of an aperture.
+    pub(crate) used: u64,
     /// Numbers to free with the next call of the strategy.
     pub(crate) frees: Vec<AllocationId>,
     /// Size of `pending` at which reached ranges are thrown out.
@@ -75,6 +103,7 @@ impl Memory {
             residue: RangeMap::default(),
             pending: RangeMap::default(),
             lru: BTreeSet::new(),
+            used: 0,
             frees: Vec::new(),
             purge_at: 64,
         }
@@ -88,14 +117,30 @@ impl Memory {
     }
 }
 
+/// Host memory that a live buffer has left, and from which its content could be taken again.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaving {
+    pub(crate) arrives: Option<Point>,
+    /// The copy that takes the content away.
+    pub(crate) left: Point,
+    /// When the memory is given back.
+    pub(crate) after: PointSet,
+}
+
 /// Everything that a restore brings back.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) memory: BTreeMap<MemoryTypeId, Memory>,
     /// How far each timeline has come, as delivered.
     pub(crate) completed: BTreeMap<TimelineId, u64>,
-    /// The timeline that the manager's own copies run on.
-    pub(crate) copy_timeline: Option<TimelineId>,
+    /// The timelines that the manager's own copies run on.
+    pub(crate) copy_timelines: Vec<TimelineId>,
+    /// The timelines that the CPU's accesses stand on.
+    pub(crate) cpu_timelines: BTreeSet<TimelineId>,
+    /// Tables whose memory the device's DMA may reach, with their bytes.
+    pub(crate) mapped: BTreeMap<TableId, (MemoryTypeId, u64)>,
+    /// By the buffer that left, and the table of what it left.
+    pub(crate) leaving: BTreeMap<(BufferId, TableId), Leaving>,
     pub(crate) buffers: BTreeMap<BufferId, Buffer>,
 }
 
@@ -113,22 +158,33 @@ impl State {
             return;
         };
         let key = (b.priority, b.stamp, id);
-        let Some(memory) = self.memory.get_mut(&b.home.memory) else {
-            return;
-        };
-        match (memory.kind.evict_to, present) {
-            (Some(_), true) => _ = memory.lru.insert(key),
-            _ => _ = memory.lru.remove(&key),
+        let mapped = self.mapped.get(&b.home.table).map(|m| m.0);
+        let evictable = |of: &Memory| of.kind.evict_to.is_some();
+        let own = Some(b.home.memory).filter(|m| self.memory.get(m).is_some_and(evictable));
+        for of in own.into_iter().chain(mapped) {
+            if let Some(memory) = self.memory.get_mut(&of) {
+                if present {
+                    memory.lru.insert(key);
+                } else {
+                    memory.lru.remove(&key);
+                }
+            }
         }
     }
 
     /// Takes freed extents into the books: who may still use them, and whose bytes they show.
-    pub(crate) fn vacate(&mut self, home: &Home, tenant: TenantId, after: &PointSet) {
+    ///
+    /// Host memory is handed out clean by the host, so what it shows is not kept.
+    pub(crate) fn vacate(&mut self, home: &Home, shows: Shows, after: &PointSet) {
         let Some(memory) = self.memory.get_mut(&home.memory) else {
             return;
         };
         for &extent in &home.extents {
-            memory.residue.set(extent, tenant);
+            match shows {
+                Shows::Of(tenant) if !memory.kind.is_host() => memory.residue.set(extent, tenant),
+                Shows::Nothing => memory.residue.clear(extent),
+                _ => {}
+            }
             if !after.is_empty() {
                 memory.pending.set(extent, after.clone());
             }

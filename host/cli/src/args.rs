@@ -1,5 +1,6 @@
 //! The command line: what there is to say, and one line for what makes no sense.
 
+use crate::capture::CaptureArgs;
 use crate::exit::{Exit, Failure};
 use crate::size::{Bytes, Size};
 use clap::error::ErrorKind;
@@ -16,7 +17,7 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-'gpumm help replay' explains replays with examples.
+'gpumm help replay' explains replays with examples, 'gpumm help capture' error captures.
 GPUMM_LOG=debug (or any tracing filter) shows on stderr what the program does.";
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,9 @@ pub(crate) enum Command {
     /// Replay a recorded trace, or a request log, and say how the memory manager did
     #[command(after_long_help = REPLAY_HELP)]
     Replay(Replay),
+    /// Show what an error capture holds: what failed on the device, on which memory, and why
+    #[command(after_long_help = crate::capture::HELP)]
+    Capture(CaptureArgs),
 }
 
 const REPLAY_HELP: &str = "\
@@ -178,10 +182,16 @@ pub(crate) enum TenantsKind {
     Stream,
 }
 
-/// What is wrong with a command line, on one line.
-pub(crate) fn usage(error: &clap::Error) -> Failure {
+/// What is wrong with a command line that begins with this command, on one line.
+pub(crate) fn usage(error: &clap::Error, command: Option<&str>) -> Failure {
+    let help = match command {
+        Some("capture") => "gpumm help capture",
+        Some("replay") => "gpumm help replay",
+        _ => "gpumm help",
+    };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::new(Exit::Usage, "no command is given; see 'gpumm help'");
+        let line = format!("no command is given; see '{help}'");
+        return Failure::new(Exit::Usage, line);
     }
     // clap's text: the error, maybe details and tips, then the usage.
     let text = error.render().to_string();
@@ -189,5 +199,5 @@ pub(crate) fn usage(error: &clap::Error) -> Failure {
     let words: Vec<&str> = told.split_whitespace().collect();
     let line = words.join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
-    Failure::new(Exit::Usage, format!("{line}; see 'gpumm help replay'"))
+    Failure::new(Exit::Usage, format!("{line}; see '{help}'"))
 }

@@ -1,10 +1,11 @@
-//! The gpumm command line, as a library: `gpumm replay` and what it is made of.
+//! The gpumm command line, as a library: `gpumm replay` and what it is made of, `gpumm capture`.
 //!
 //! [`run`] is the whole program. [`replay::run`] replays an imported trace and returns a
 //! [`replay::Summary`]; tests use it to put other components or a sabotaged device in place.
 #![forbid(unsafe_code)]
 
 mod args;
+mod capture;
 mod exit;
 mod files;
 mod progress;
@@ -25,11 +26,14 @@ const LOG_DEFAULT: &str = "error,gpumm::planner=off";
 
 /// Runs the program with these arguments; the first is its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let ended = match args::Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let command = args.get(1).and_then(|word| word.to_str());
+    let ended = match args::Cli::try_parse_from(&args) {
         Ok(cli) => start_log().and_then(|()| match cli.command {
             args::Command::Replay(replay) => replay::command(&replay),
+            args::Command::Capture(capture) => capture::command(&capture),
         }),
-        Err(error) if error.use_stderr() => Err(args::usage(&error)),
+        Err(error) if error.use_stderr() => Err(args::usage(&error, command)),
         Err(help) => {
             // Whoever closes the pipe has read enough of the help.
             let _ = help.print();

@@ -2,13 +2,15 @@
 
 use crate::ledger::Ledger;
 use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the call in progress has allocated and freed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overlay {
     pub(super) granted: BTreeMap<AllocationId, (MemoryTypeId, Vec<Extent>)>,
     pub(super) freed: BTreeMap<AllocationId, MemoryTypeId>,
+    /// Allocations that the device's DMA was given access to.
+    pub(super) mapped: BTreeSet<AllocationId>,
     /// Extents of granted allocations that are not freed again: (memory type, offset) to end.
     taken: BTreeMap<(MemoryTypeId, u64), u64>,
     /// What the strategy call in progress has changed.
@@ -40,6 +42,11 @@ impl Overlay {
         self.freed.get(&number) == Some(&memory)
     }
 
+    /// Whether the device's DMA was given access to the allocation in this call.
+    pub(crate) fn mapped(&self, number: AllocationId) -> bool {
+        self.mapped.contains(&number)
+    }
+
     /// A number that is live for the strategy but not for the plan, or the other way round.
     pub(crate) fn disagreement(
         &self,
@@ -68,6 +75,11 @@ impl Overlay {
     #[cfg(test)]
     pub(crate) fn freed_for_test(&mut self, number: AllocationId, memory: MemoryTypeId) {
         self.free(number, memory);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn mapped_for_test(&mut self, number: AllocationId) {
+        self.mapped.insert(number);
     }
 
     pub(super) fn is_empty(&self) -> bool {

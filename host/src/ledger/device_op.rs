@@ -1,22 +1,16 @@
 //! Judging device operations: who may touch which bytes, and in which order.
 
 use super::request::Check;
-use super::{AllocationFacts, Refusal};
-use crate::executor::DeviceOp;
-use gpumm_contract::request::{Access, Intent};
+use super::{AllocationFacts, MemoryFacts, Refusal};
+use crate::executor::{DeviceOp, Memory};
+use gpumm_contract::facts::{Content, Role};
+use gpumm_contract::request::{Access, Intent, Placement};
 use gpumm_contract::table::Holder;
-use gpumm_contract::{AllocationId, JobId, MemoryTypeId, Point, Segment, TableId, TimelineId};
-use std::sync::Arc;
-
-/// A table resolved for an operation.
-struct Resolved {
-    allocation: AllocationId,
-    memory: MemoryTypeId,
-    segments: Arc<[Segment]>,
-}
+use gpumm_contract::{AllocationId, BufferId, JobId, MemoryTypeId, Point, TableId, TimelineId};
 
 impl Check<'_> {
-    fn resolve(&self, table: TableId) -> Result<(Resolved, &AllocationFacts), Refusal> {
+    /// The memory that an operation names by its table.
+    fn resolve(&self, table: TableId) -> Result<(Memory, &AllocationFacts), Refusal> {
         let unknown = || Refusal::Unknown("table", table.0.into());
         let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
         let allocation = facts.allocation;
@@ -25,15 +19,33 @@ impl Check<'_> {
             .allocations
             .get(&allocation)
             .ok_or_else(unknown)?;
-        let segments = facts.segments.clone();
-        Ok((
-            Resolved {
-                allocation,
-                memory: of.memory,
-                segments,
-            },
-            of,
-        ))
+        let memory = Memory {
+            table,
+            allocation,
+            buffer: of.buffer,
+            tenant: of.tenant,
+            kind: of.memory,
+            segments: facts.segments.clone(),
+            bytes: of.bytes,
+        };
+        Ok((memory, of))
+    }
+
+    /// A table that the device is going to reach by DMA; the CPU reaches everything.
+    fn reached_by(&self, at: Point, table: TableId) -> Result<(Memory, &AllocationFacts), Refusal> {
+        let resolved = self.resolve(table)?;
+        let by_cpu = self
+            .ledger
+            .timelines
+            .get(&at.timeline)
+            .is_some_and(|t| t.role == Role::Cpu);
+        let host = |m: &MemoryFacts| m.kind.is_host();
+        let needs = self.ledger.memory.get(&resolved.0.kind).is_some_and(host);
+        let mapped = self.ledger.tables.get(&table).is_some_and(|t| t.mapped);
+        if needs && !mapped && !by_cpu {
+            return Err(Refusal::NotMapped(table));
+        }
+        Ok(resolved)
     }
 
     /// Takes the next value of a timeline.
@@ -120,6 +132,10 @@ impl Check<'_> {
             } else {
                 facts.readers.add(at)
             }
+            // Memory that is on its way back is used once more: it goes back later.
+            if let Some(after) = &mut facts.ends_after {
+                after.add(at);
+            }
         }
     }
 
@@ -130,8 +146,8 @@ impl Check<'_> {
         [from_offset, to_offset]: [u64; 2],
         bytes: u64,
     ) -> Result<(), Refusal> {
-        let (source, source_facts) = self.resolve(from)?;
-        let (target, target_facts) = self.resolve(to)?;
+        let (source, source_facts) = self.reached_by(at, from)?;
+        let (target, target_facts) = self.reached_by(at, to)?;
         inside(from, source_facts, from_offset, bytes)?;
         inside(to, target_facts, to_offset, bytes)?;
         if source_facts.tenant != target_facts.tenant || source_facts.buffer != target_facts.buffer
@@ -150,14 +166,20 @@ impl Check<'_> {
         self.record(target.allocation, at, true);
         if carried && let Some(facts) = self.ledger.allocations.get_mut(&target.allocation) {
             facts.holds_content = true;
+            facts.arrives = Some(at);
         }
-        self.hold(from, Holder::Copy, at);
-        self.hold(to, Holder::Copy, at);
+        if carried && let Some(facts) = self.ledger.allocations.get_mut(&source.allocation) {
+            facts.left = Some(at);
+        }
+        for table in [from, to] {
+            self.hold(table, Holder::Copy, at);
+            self.hold(table, Holder::CpuFallback, at);
+        }
         self.accepted.counts.bytes_moved += bytes;
         self.accepted.ops.push(DeviceOp::Copy {
             at,
-            source: (source.memory, source.segments),
-            target: (target.memory, target.segments),
+            source,
+            target,
             source_offset: from_offset,
             target_offset: to_offset,
             bytes,
@@ -173,21 +195,20 @@ impl Check<'_> {
         bytes: u64,
         pattern: u64,
     ) -> Result<(), Refusal> {
-        let (target, facts) = self.resolve(table)?;
+        let (target, facts) = self.reached_by(at, table)?;
         inside(table, facts, offset, bytes)?;
         self.ordered(target.allocation, facts, at, true)?;
         let (buffer, whole) = (facts.buffer, offset == 0 && bytes == facts.bytes);
         // A fill may clear memory before its first use; it may not destroy what a client wrote.
-        let written = self.ledger.buffers.get(&buffer).is_some_and(|b| b.written);
-        if written || !whole {
+        let content = self.ledger.content_of(buffer);
+        if content != Some(Content::Never) || !whole || pattern != 0 {
             return Err(Refusal::ContentLost(buffer));
         }
         self.advance(at)?;
         self.record(target.allocation, at, true);
-        self.now_written(buffer, target.allocation);
+        self.now_holds(Content::Clean, buffer, target.allocation);
         self.hold(table, Holder::Access, at);
         self.accepted.counts.bytes_cleared += bytes;
-        let target = (target.memory, target.segments);
         self.accepted.ops.push(DeviceOp::Fill {
             at,
             target,
@@ -198,13 +219,24 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn now_written(&mut self, buffer: gpumm_contract::BufferId, allocation: AllocationId) {
+    fn now_holds(&mut self, content: Content, buffer: BufferId, allocation: AllocationId) {
         if let Some(facts) = self.ledger.buffers.get_mut(&buffer) {
-            facts.written = true;
+            facts.content = content;
         }
         if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
             facts.holds_content = true;
         }
+    }
+
+    /// Whether a buffer may be used in a memory type: an aperture is met by the host memory that
+    /// it stands for, which has to be mapped.
+    fn accepts(&self, placement: Placement, memory: MemoryTypeId) -> bool {
+        let aperture = self
+            .ledger
+            .memory
+            .get(&memory)
+            .and_then(|m| m.kind.aperture);
+        placement.accepts(memory) || aperture.is_some_and(|a| placement.accepts(a))
     }
 
     pub(super) fn run(&mut self, at: Point, job: JobId, tables: &[TableId]) -> Result<(), Refusal> {
@@ -215,15 +247,18 @@ impl Check<'_> {
         let access: Access = access.cloned().ok_or(wrong.clone())?;
         let mut memory = Vec::with_capacity(tables.len());
         for (used, &table) in access.uses.iter().zip(tables) {
-            let (resolved, facts) = self.resolve(table)?;
+            let (resolved, facts) = self.reached_by(at, table)?;
             let buffer = self.ledger.buffers.get(&used.buffer).ok_or(wrong.clone())?;
             if buffer.allocation != resolved.allocation {
                 return Err(wrong);
             }
-            if !access.anywhere && !buffer.placement.accepts(facts.memory) {
+            if buffer.content == Content::Poisoned {
+                return Err(Refusal::Poisoned(used.buffer));
+            }
+            if !access.anywhere && !self.accepts(buffer.placement, facts.memory) {
                 return Err(Refusal::NotResident(used.buffer));
             }
-            if buffer.written && !facts.holds_content {
+            if buffer.content != Content::Never && !facts.holds_content {
                 return Err(Refusal::ContentLost(used.buffer));
             }
             let shown = self.ledger.memory.get(&facts.memory).map(|m| &m.residue);
@@ -233,7 +268,7 @@ impl Check<'_> {
                 return Err(Refusal::ForeignBytes(used.buffer));
             }
             self.ordered(resolved.allocation, facts, at, used.intent == Intent::Write)?;
-            memory.push((resolved.memory, resolved.segments, facts.bytes));
+            memory.push(resolved);
         }
         self.advance(at)?;
         for (used, &table) in access.uses.iter().zip(tables) {
@@ -243,7 +278,7 @@ impl Check<'_> {
             };
             self.record(allocation, at, used.intent == Intent::Write);
             if used.intent == Intent::Write {
-                self.now_written(used.buffer, allocation);
+                self.now_holds(Content::Valid, used.buffer, allocation);
             }
             if let Some(facts) = self.ledger.buffers.get_mut(&used.buffer) {
                 facts.stamp = access.stamp;

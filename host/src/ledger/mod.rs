@@ -3,14 +3,16 @@
 //! A plan is checked whole before its first operation runs: [`Ledger::check`] applies it with an
 //! open journal; a refusal takes everything back, an acceptance makes it the state. `place.rs`
 //! judges who gets which bytes, `device_op.rs` who may touch them and in which order, `table.rs`
-//! which sg-tables live, `request.rs` whether the requests got what they asked for; `clock.rs`
-//! knows what comes before what, `snapshot.rs` gives the facts to a restored component.
+//! which sg-tables live and are mapped, `loss.rs` what becomes of content that could not be saved,
+//! `request.rs` whether the requests got what they asked for; `clock.rs` knows what comes before
+//! what, `snapshot.rs` gives the facts to a restored component.
 //!
 //! "Reached" always means *delivered* as reached to the mechanism, never the device's present
 //! state: that is what makes equal inputs give equal judgements.
 
 mod clock;
 mod device_op;
+mod loss;
 mod place;
 mod refusal;
 mod request;
@@ -25,7 +27,7 @@ pub(crate) use request::Accepted;
 pub use request::Counts;
 
 use clock::Clocks;
-use gpumm_contract::facts::{MemoryType, Role};
+use gpumm_contract::facts::{Content, MemoryType, Role};
 use gpumm_contract::journal::Journaled;
 use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::request::{Grants, Placement, Run};
@@ -94,8 +96,31 @@ struct BufferFacts {
     placement: Placement,
     priority: u8,
     stamp: Stamp,
-    written: bool,
+    content: Content,
     allocation: AllocationId,
+}
+
+/// What memory shows that its buffer has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// Whatever it showed before.
+    AsBefore,
+    /// Zeros.
+    Nothing,
+    /// Bytes of a tenant.
+    Of(TenantId),
+}
+
+impl BufferFacts {
+    fn shows(&self) -> Shows {
+        match self.content {
+            Content::Never => Shows::AsBefore,
+            Content::Clean => Shows::Nothing,
+            Content::Valid => Shows::Of(self.tenant),
+            // Nobody knows how much of it was overwritten.
+            Content::Poisoned => Shows::Of(TenantId::NOBODY),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +137,12 @@ struct AllocationFacts {
     inherited: PointSet,
     /// Whether the buffer's content is here, or on its way here.
     holds_content: bool,
+    /// The copy that brings the content; none when it came about here.
+    arrives: Option<Point>,
+    /// The copy that took the content to the buffer's next place.
+    left: Option<Point>,
+    /// What the bytes show when the buffer has left.
+    shows: Shows,
     /// Set when unplaced: the points after which the allocation is gone.
     ends_after: Option<PointSet>,
 }
@@ -121,6 +152,8 @@ struct TableFacts {
     allocation: AllocationId,
     segments: Arc<[Segment]>,
     layout: bool,
+    /// Whether the device's DMA may reach it.
+    mapped: bool,
     holds: Vec<Hold>,
 }
 
@@ -138,6 +171,8 @@ pub(crate) struct Ledger {
     /// Allocations that are unplaced but not over.
     ending: Journaled<AllocationId, ()>,
     tables: Journaled<TableId, TableFacts>,
+    /// Mapped bytes by aperture.
+    mapped_bytes: Journaled<MemoryTypeId, u64>,
     /// Tables by the point that ends one of their holds.
     due: Journaled<Point, Vec<TableId>>,
     used_allocations: RangeMap<()>,
@@ -157,6 +192,7 @@ impl Ledger {
             allocations: Journaled::default(),
             ending: Journaled::default(),
             tables: Journaled::default(),
+            mapped_bytes: Journaled::default(),
             due: Journaled::default(),
             used_allocations: RangeMap::default(),
             used_tables: RangeMap::default(),
@@ -242,6 +278,41 @@ impl Ledger {
         self.allocations.get(&allocation).map(|a| a.memory)
     }
 
+    /// The place of a live buffer: of host memory that is mapped, its aperture.
+    pub(crate) fn place_of(&self, buffer: BufferId) -> Option<MemoryTypeId> {
+        let memory = self.memory_of(buffer)?;
+        let allocation = self
+            .allocations
+            .get(&self.buffers.get(&buffer)?.allocation)?;
+        let mapped = allocation
+            .table
+            .and_then(|t| self.tables.get(&t))
+            .is_some_and(|t| t.mapped);
+        let aperture = self.memory.get(&memory)?.kind.aperture;
+        Some(aperture.filter(|_| mapped).unwrap_or(memory))
+    }
+
+    /// What a live buffer's bytes are.
+    pub(crate) fn content_of(&self, buffer: BufferId) -> Option<Content> {
+        self.buffers.get(&buffer).map(|b| b.content)
+    }
+
+    /// Live buffers whose content is lost.
+    pub(crate) fn poisoned(&self) -> impl Iterator<Item = BufferId> {
+        self.buffers
+            .iter()
+            .filter(|(_, b)| b.content == Content::Poisoned)
+            .map(|(&id, _)| id)
+    }
+
+    /// The extents of an allocation of host memory whose table, if it has one, is not mapped.
+    pub(crate) fn mappable(&self, number: AllocationId) -> Option<&[Extent]> {
+        let facts = self.allocations.get(&number)?;
+        let table = facts.table.and_then(|t| self.tables.get(&t));
+        let host = self.memory.get(&facts.memory)?.kind.is_host();
+        (host && !table.is_some_and(|t| t.mapped)).then_some(&facts.extents[..])
+    }
+
     /// Whether memory of this type is on its way back to whoever hands it out.
     pub(crate) fn is_ending(&self, memory: MemoryTypeId) -> bool {
         let of = |(number, ()): (&AllocationId, &())| self.allocations.get(number);
@@ -285,6 +356,7 @@ impl Ledger {
             self.allocations,
             self.ending,
             self.tables,
+            self.mapped_bytes,
             self.due
         );
         each!(self.used_allocations, self.used_tables);

@@ -1,9 +1,9 @@
 //! Judging `place` and `unplace`: who gets which bytes.
 
 use super::request::{Check, Placed};
-use super::{AllocationFacts, Refusal, number};
+use super::{AllocationFacts, BufferFacts, Refusal, Shows, number};
 use gpumm_contract::extent::{round_up, total};
-use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet};
+use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, TenantId};
 
 impl Check<'_> {
     /// INVARIANT: extents lie in the arena, on the granule, overlap nothing live, have the
@@ -59,6 +59,9 @@ impl Check<'_> {
             writers: PointSet::new(),
             inherited,
             holds_content: false,
+            arrives: None,
+            left: None,
+            shows: Shows::AsBefore,
             ends_after: None,
         };
         self.ledger.allocations.insert(allocation, placed);
@@ -128,8 +131,10 @@ impl Check<'_> {
         if !self.overlay.freed(allocation, facts.memory) {
             return Err(Refusal::StrategyDisagrees(allocation));
         }
-        let (memory, tenant, table) = (facts.memory, facts.tenant, facts.table);
+        let (memory, table) = (facts.memory, facts.table);
         let (buffer, extents) = (facts.buffer, facts.extents.clone());
+        let shows = self.ledger.buffers.get(&buffer).map(BufferFacts::shows);
+        let shows = shows.unwrap_or(Shows::Of(TenantId::NOBODY));
         if !self.superseded.remove(&allocation) {
             self.end_buffer(buffer, allocation)?;
         }
@@ -138,7 +143,12 @@ impl Check<'_> {
         if let Some(of) = self.ledger.memory.get_mut(&memory) {
             for &extent in extents.iter() {
                 of.live.remove(&extent.offset);
-                of.residue.set(extent, tenant);
+                match shows {
+                    // Host memory is handed out clean: the pool keeps its own books.
+                    Shows::Of(tenant) if !of.kind.is_host() => of.residue.set(extent, tenant),
+                    Shows::Nothing => of.residue.clear(extent),
+                    _ => {}
+                }
                 if !after.is_empty() {
                     of.pending.set(extent, after.clone());
                 }
@@ -149,6 +159,7 @@ impl Check<'_> {
         }
         if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
             facts.ends_after = Some(after);
+            facts.shows = shows;
         }
         self.ledger.ending.insert(allocation, ());
         self.unplaced.insert(allocation);
@@ -177,7 +188,7 @@ impl Check<'_> {
             if let Some(facts) = self.ledger.allocations.remove(&allocation) {
                 self.accepted
                     .ended
-                    .push((facts.memory, facts.tenant, facts.extents));
+                    .push((facts.memory, facts.shows, facts.extents));
             }
         }
         for memory in self.ledger.memory.values_mut() {

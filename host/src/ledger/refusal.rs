@@ -137,4 +137,22 @@ pub enum Refusal {
     /// A job would see a place that the content never reached.
     #[error("the content of buffer {0} was left behind")]
     ContentLost(BufferId),
+    /// The device's DMA would reach host memory that is not mapped.
+    #[error("table {0} is used by the device, but not mapped for its DMA")]
+    NotMapped(TableId),
+    /// A mapping that the host has not made, or of memory that needs none, or a second one.
+    #[error("table {0} is said to be mapped, but the host has not mapped it")]
+    NoMapping(TableId),
+    /// More is mapped than the aperture holds.
+    #[error("memory type {0} stands for more mapped bytes than it has")]
+    ApertureFull(MemoryTypeId),
+    /// A table ends while its memory is mapped.
+    #[error("table {0} is dropped, but still mapped")]
+    StillMapped(TableId),
+    /// A job on a buffer whose content is lost.
+    #[error("the content of buffer {0} is lost, and a job would use it")]
+    Poisoned(BufferId),
+    /// A buffer is given up whose content is not lost, or one that is lost is not given up.
+    #[error("buffer {0} is poisoned by the plan or by the facts, but not by both")]
+    FalsePoison(BufferId),
 }

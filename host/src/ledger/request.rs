@@ -1,8 +1,9 @@
 //! Judging a whole plan: did every request get what its answer says?
 
-use super::{BufferFacts, Ledger, Refusal};
+use super::{BufferFacts, Ledger, Refusal, Shows};
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
+use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{self, Op, Status};
 use gpumm_contract::request::{Access, Batch, Request};
 use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, TableId, TenantId};
@@ -48,7 +49,9 @@ pub(crate) struct Accepted {
     /// New places, with the tenant that will see them.
     pub(crate) placed: Vec<Placed>,
     /// Allocations that are over.
-    pub(crate) ended: Vec<(MemoryTypeId, TenantId, Arc<[Extent]>)>,
+    pub(crate) ended: Vec<(MemoryTypeId, Shows, Arc<[Extent]>)>,
+    /// Allocations whose memory the plan says is mapped.
+    pub(crate) mapped: BTreeSet<AllocationId>,
     pub(super) high_water: Vec<(MemoryTypeId, u64)>,
 }
 
@@ -88,6 +91,8 @@ pub(super) struct Check<'a> {
     pub(super) superseded: BTreeSet<AllocationId>,
     /// Tables that nobody holds any more.
     pub(super) must_drop: BTreeSet<TableId>,
+    /// Buffers that the current request must give up.
+    pub(super) must_poison: BTreeSet<BufferId>,
 }
 
 impl Ledger {
@@ -114,6 +119,7 @@ impl Ledger {
             unplaced: BTreeSet::new(),
             superseded: BTreeSet::new(),
             must_drop: BTreeSet::new(),
+            must_poison: BTreeSet::new(),
         };
         match check.plan(&ops) {
             Ok(()) => {
@@ -197,12 +203,12 @@ impl Check<'_> {
             Op::Run { at, job, tables } => self.run(*at, *job, tables),
             Op::Wait { timeline, point } => self.wait(*timeline, *point),
             Op::Signal { at } => self.signal(*at),
-            Op::MapDma { .. } => Err(Refusal::Unsupported("map-dma")),
-            Op::UnmapDma { .. } => Err(Refusal::Unsupported("unmap-dma")),
+            Op::MapDma { table } => self.map_dma(*table),
+            Op::UnmapDma { table } => self.unmap_dma(*table),
             Op::UpdatePtes { .. } => Err(Refusal::Unsupported("update-ptes")),
             Op::InvalidateTlb { .. } => Err(Refusal::Unsupported("invalidate-tlb")),
             Op::Notify { .. } => Err(Refusal::Unsupported("notify")),
-            Op::Poison { .. } => Err(Refusal::Unsupported("poison")),
+            Op::Poison { buffer } => self.poison(*buffer),
         }
     }
 
@@ -243,7 +249,7 @@ impl Check<'_> {
             placement: create.placement,
             priority: create.priority,
             stamp: create.stamp,
-            written: false,
+            content: Content::Never,
             allocation,
         };
         self.ledger.buffers.insert(buffer, facts);
@@ -270,8 +276,11 @@ impl Check<'_> {
     /// What a request changes by being asked.
     fn begin_request(&mut self) {
         (self.ran, self.founded, self.ended) = (false, false, false);
-        if let Some(&Request::Retire(point)) = self.batch.requests.get(self.request as usize) {
-            self.retire(point);
+        match self.batch.requests.get(self.request as usize) {
+            Some(&Request::Retire(point)) => self.retire(point),
+            Some(&Request::Poisoned(buffer)) => self.content_lost(buffer),
+            Some(Request::Lost) => self.device_lost(),
+            _ => {}
         }
     }
 
@@ -303,6 +312,8 @@ impl Check<'_> {
             Request::Access(_) => self.ran,
             Request::Release(_) => self.ended,
             Request::Retire(_) => true,
+            Request::Poisoned(_) => self.must_poison.is_empty(),
+            Request::Lost => self.recovered()?,
         };
         let lost =
             matches!(request, Request::Release(b) if !good && self.ledger.buffers.contains_key(b));

@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use gpumm_contract::Point;
-use gpumm_contract::facts::{BufferFact, Fact};
+use gpumm_contract::facts::{BufferFact, Content, Fact};
 use gpumm_contract::wire::{Kind, Writer};
 
 /// Facts per list: a restore goes in parts, so that no list grows without bound.
@@ -22,6 +22,7 @@ impl Ledger {
         let tables = self.tables.iter().map(|(&table, t)| Fact::Table {
             table,
             layout: t.layout,
+            mapped: t.mapped,
             holds: t.holds.clone(),
             segments: t.segments.to_vec(),
         });
@@ -34,10 +35,11 @@ impl Ledger {
                 placement: b.placement,
                 priority: b.priority,
                 stamp: b.stamp,
-                written: b.written,
+                content: b.content,
                 allocation: b.allocation,
                 memory: a.memory,
                 table: a.table?,
+                arrives: a.arrives,
                 extents: a.extents.to_vec(),
                 readers: a.readers.clone(),
                 writers: a.writers.clone(),
@@ -65,6 +67,24 @@ impl Ledger {
             .chain(tables)
             .chain(buffers)
             .chain(free)
+            .chain(self.leaving())
+    }
+
+    /// Host memory that live buffers have left and that still has their content.
+    fn leaving(&self) -> impl Iterator<Item = Fact> {
+        self.ending.iter().filter_map(|(number, ())| {
+            let a = self.allocations.get(number)?;
+            let of = self.buffers.get(&a.buffer)?;
+            let host = self.memory.get(&a.memory)?.kind.is_host();
+            (host && of.content != Content::Poisoned).then_some(())?;
+            Some(Fact::Leaving {
+                table: a.table?,
+                buffer: a.buffer,
+                arrives: a.arrives,
+                left: a.left?,
+                after: a.ends_after.clone()?,
+            })
+        })
     }
 
     /// The facts as packed lists for `restore-part`.

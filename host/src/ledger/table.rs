@@ -44,6 +44,7 @@ impl Check<'_> {
                 allocation,
                 segments,
                 layout: true,
+                mapped: false,
                 holds: Vec::new(),
             },
         );
@@ -58,6 +59,9 @@ impl Check<'_> {
         let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
         if facts.layout || !facts.holds.is_empty() {
             return Err(Refusal::TableInUse(table));
+        }
+        if facts.mapped {
+            return Err(Refusal::StillMapped(table));
         }
         self.ledger.tables.remove(&table);
         self.ledger.used_tables.clear(number(table.0));

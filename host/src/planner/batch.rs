@@ -9,7 +9,7 @@
 use super::admit::Newborn;
 use super::{Desk, Planner, Reply, Verb};
 use crate::error::{ComponentFault, Error};
-use crate::ledger::Accepted;
+use crate::ledger::{Accepted, Shows};
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Batch, Request};
 use gpumm_contract::{BufferId, Point};
@@ -53,8 +53,7 @@ impl Planner {
                 .collect());
         }
         self.make_headroom(&verbs)?;
-        let last = self.last_points()?;
-        let mut requests = self.delivered.due(&last)?;
+        let mut requests = self.news()?;
         let retires = requests.len();
         let mut newborn = Newborn::new();
         let admitted: Vec<Result<(), Error>> = verbs
@@ -170,9 +169,13 @@ impl Planner {
             }
         }
         self.failed_in_a_row += 1;
-        if matches!(request, Request::Retire(_)) || self.failed_in_a_row >= BROKEN {
-            // Without the retire nothing would ever be given back; and who fails always is not
-            // the victim of a bad request.
+        let must = matches!(
+            request,
+            Request::Retire(_) | Request::Poisoned(_) | Request::Lost
+        );
+        if must || self.failed_in_a_row >= BROKEN {
+            // Without the retire nothing would ever be given back, without the others lost
+            // content would be shown; and who fails always is not the victim of a bad request.
             let name = self.parts.mechanism.name().into();
             return Err(Error::Component { name, fault: last });
         }
@@ -212,9 +215,17 @@ impl Planner {
             let accepted = desk.ledger.check(&batch, &desk.broker.overlay, &plan)?;
             Ok((accepted, plan))
         });
+        let desk_ref = &mut *desk;
         let judged = judged.map(|(accepted, plan)| {
+            let desk = desk_ref;
             let placed = accepted.placed_numbers();
-            desk.broker.commit(|number| placed.contains(&number));
+            let mapped = &accepted.mapped;
+            desk.broker.commit(
+                &desk.ledger,
+                |number| placed.contains(&number),
+                |number| mapped.contains(&number),
+            );
+            self.failsafe.captures.note_plan(self.crossings, &plan);
             for word in &plan {
                 digest.update(word.to_le_bytes());
                 self.digest.update(word.to_le_bytes());
@@ -234,13 +245,18 @@ impl Planner {
         requests: &[Request],
         ended: &mut Vec<(Ended, Option<Point>)>,
     ) -> Result<(), Error> {
-        for (memory, tenant, extents) in accepted.ended {
+        for (memory, shows, extents) in accepted.ended {
             if memory == self.system {
-                self.pool.leave(&extents, tenant);
+                match shows {
+                    Shows::AsBefore => {}
+                    Shows::Nothing => self.pool.leave(&extents, None),
+                    Shows::Of(tenant) => self.pool.leave(&extents, Some(tenant)),
+                }
                 self.pool.free(&extents);
             }
         }
         for placed in &accepted.placed {
+            self.failsafe.placed(placed.allocation);
             if placed.memory == self.system {
                 self.pool.prepare(&placed.extents, placed.tenant)?;
             }
@@ -320,12 +336,16 @@ impl Planner {
         if let Some(why) = &self.stopped {
             return Err(Error::Stopped(why.clone()));
         }
-        let last = self.last_points()?;
-        let requests = self.delivered.drain(&last)?;
-        if !requests.is_empty() {
+        // What a delivered loss is answered with is submitted, and waited for, in its turn.
+        loop {
+            let last = self.last_points()?;
+            let fresh = self.delivered.drain(&last)?;
+            let requests = self.told(fresh)?;
+            if requests.is_empty() {
+                return Ok(());
+            }
             self.run(&requests)?;
         }
-        Ok(())
     }
 
     /// Waits until the points that a logged batch retires are reached.
@@ -349,7 +369,7 @@ impl Planner {
     }
 
     /// The newest point of every timeline of the device.
-    fn last_points(&mut self) -> Result<Vec<Point>, Error> {
+    pub(super) fn last_points(&mut self) -> Result<Vec<Point>, Error> {
         let next = self.desk()?.ledger.next_points();
         Ok(next
             .into_iter()

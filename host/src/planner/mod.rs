@@ -1,11 +1,12 @@
 //! One planner per device: it owns the mechanism's Store, the broker, the ledger and the slots.
 //!
 //! A batch goes: verbs become requests (`admit.rs`), reached points are delivered (`pacing.rs`),
-//! the mechanism plans, the ledger judges, the executor performs (`batch.rs`). `thread.rs` groups
-//! waiting requests into batches.
+//! the mechanism plans, the ledger judges, the executor performs (`batch.rs`). `loss.rs` tells the
+//! mechanism what the device lost. `thread.rs` groups waiting requests into batches.
 
 mod admit;
 mod batch;
+mod loss;
 mod pacing;
 mod thread;
 
@@ -15,13 +16,14 @@ pub(crate) use thread::{Message, start};
 use crate::broker::Broker;
 use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, WaitingJob};
+use crate::failsafe::Failsafe;
 use crate::ledger::{Counts, Ledger};
 use crate::log::LogWriter;
 use crate::parts::{Mechanism, Parts, SlotDesk};
 use crate::slot::StrategyFault;
 use crate::system::SystemPool;
 use gpumm_contract::request::Placement;
-use gpumm_contract::{BufferId, JobId, MemoryTypeId, Point, TenantId, TimelineId};
+use gpumm_contract::{AllocationId, BufferId, JobId, MemoryTypeId, Point, TenantId, TimelineId};
 use gpumm_hw as hw;
 use pacing::Delivered;
 use std::collections::HashMap;
@@ -55,6 +57,10 @@ impl SlotDesk for Desk {
         commands: &[u64],
     ) -> Result<Vec<u64>, ComponentFault> {
         self.broker.allocate(&self.ledger, memory, commands)
+    }
+
+    fn map_dma(&mut self, allocation: AllocationId) -> Result<bool, ComponentFault> {
+        self.broker.map_dma(&self.ledger, allocation)
     }
 }
 
@@ -107,6 +113,18 @@ pub struct DeviceReport {
     pub live_bytes: u64,
     /// SHA-256 over all accepted plans, in order.
     pub plans_digest: [u8; 32],
+    /// Operations that failed on the device and were done again by the CPU.
+    pub cpu_fallbacks: u64,
+    /// Live buffers whose content is lost, ascending.
+    pub poisoned: Vec<BufferId>,
+    /// How often the device was lost and brought back.
+    pub resets: u64,
+    /// Failed operations seen by error capture, kept or not.
+    pub failed_operations: u64,
+    /// The files of captures, by timeline and value.
+    pub captures: Vec<String>,
+    /// Captures that could not be written, and why.
+    pub capture_problems: Vec<String>,
 }
 
 /// Plans for one device.
@@ -120,6 +138,8 @@ pub(crate) struct Planner {
     vram: MemoryTypeId,
     run_timeline: TimelineId,
     delivered: Delivered,
+    failsafe: Arc<Failsafe>,
+    resets: u64,
     jobs: HashMap<JobId, WaitingJob>,
     next_stamp: u64,
     next_job: u64,
@@ -148,6 +168,9 @@ pub(crate) struct Setup {
     pub(crate) timelines: Arc<hw::Timelines>,
     pub(crate) pacing: Pacing,
     pub(crate) log: Option<LogWriter>,
+    pub(crate) failsafe: Arc<Failsafe>,
+    /// The timelines of the CPU's accesses.
+    pub(crate) cpu: Vec<TimelineId>,
 }
 
 impl Planner {
@@ -166,6 +189,8 @@ impl Planner {
             timelines,
             pacing,
             log,
+            failsafe,
+            cpu,
         } = setup;
         let source = &parts.mechanism;
         let failed = |fault| Error::Component {
@@ -185,7 +210,9 @@ impl Planner {
             system,
             vram,
             run_timeline,
-            delivered: Delivered::new(timelines, pacing),
+            delivered: Delivered::new(timelines, pacing, cpu.iter().copied().collect()),
+            failsafe,
+            resets: 0,
             jobs: HashMap::new(),
             next_stamp: 1,
             next_job: 1,
@@ -218,11 +245,18 @@ impl Planner {
             plans_digest,
             ..DeviceReport::default()
         };
+        let captures = &self.failsafe.captures;
+        report.cpu_fallbacks = self.failsafe.cpu_fallbacks();
+        report.resets = self.resets;
+        report.failed_operations = captures.taken();
+        report.captures = captures.kept();
+        report.capture_problems = captures.problems();
         let vram = self.vram;
         if let Ok(desk) = self.desk() {
             report.restarts += desk.broker.restarts();
             report.high_water_bytes = desk.ledger.memory.get(&vram).map_or(0, |m| m.high_water);
             (report.live_buffers, report.live_bytes) = desk.ledger.live();
+            report.poisoned = desk.ledger.poisoned().collect();
         }
         report
     }

@@ -2,10 +2,9 @@
 
 use crate::error::Error;
 use crate::executor::hardware_point;
-use gpumm_contract::request::Request;
 use gpumm_contract::{Point, TimelineId};
 use gpumm_hw as hw;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// When the planner tells the mechanism what the device has finished.
@@ -27,20 +26,28 @@ pub(super) struct Delivered {
     known: BTreeMap<TimelineId, u64>,
     /// The last points of the batches in the window.
     ends: VecDeque<Vec<Point>>,
+    /// The timelines of the CPU's accesses.
+    cpu: BTreeSet<TimelineId>,
 }
 
 impl Delivered {
-    pub(super) fn new(timelines: Arc<hw::Timelines>, pacing: Pacing) -> Self {
+    pub(super) fn new(
+        timelines: Arc<hw::Timelines>,
+        pacing: Pacing,
+        cpu: BTreeSet<TimelineId>,
+    ) -> Self {
         Delivered {
             timelines,
             pacing,
             known: BTreeMap::new(),
             ends: VecDeque::new(),
+            cpu,
         }
     }
 
-    /// The retire requests that a batch begins with. `last` are the device's newest points.
-    pub(super) fn due(&mut self, last: &[Point]) -> Result<Vec<Request>, Error> {
+    /// The points that are new to the mechanism before a batch. `last` are the device's newest
+    /// points.
+    pub(super) fn due(&mut self, last: &[Point]) -> Result<Vec<Point>, Error> {
         let points = match self.pacing {
             Pacing::Given => Vec::new(),
             Pacing::Eager => last.iter().map(|p| self.now(p.timeline)).collect(),
@@ -52,13 +59,18 @@ impl Delivered {
                 }
             }
         };
-        let mut requests = Vec::new();
+        let mut fresh = Vec::new();
         for point in points {
+            // The CPU's accesses end when their holder likes; waiting for one could be for ever.
+            let point = match self.cpu.contains(&point.timeline) {
+                true => self.now(point.timeline),
+                false => point,
+            };
             if self.deliver(point)? {
-                requests.push(Request::Retire(point));
+                fresh.push(point);
             }
         }
-        Ok(requests)
+        Ok(fresh)
     }
 
     fn now(&self, timeline: TimelineId) -> Point {
@@ -88,14 +100,23 @@ impl Delivered {
     }
 
     /// Everything submitted, to be waited for and delivered.
-    pub(super) fn drain(&mut self, last: &[Point]) -> Result<Vec<Request>, Error> {
+    pub(super) fn drain(&mut self, last: &[Point]) -> Result<Vec<Point>, Error> {
         self.ends.clear();
-        let mut requests = Vec::new();
+        let mut fresh = Vec::new();
         for &point in last {
+            let point = match self.cpu.contains(&point.timeline) {
+                true => self.now(point.timeline),
+                false => point,
+            };
             if self.deliver(point)? {
-                requests.push(Request::Retire(point));
+                fresh.push(point);
             }
         }
-        Ok(requests)
+        Ok(fresh)
+    }
+
+    /// What was delivered of a timeline.
+    pub(super) fn known(&self, timeline: TimelineId) -> u64 {
+        self.known.get(&timeline).copied().unwrap_or(0)
     }
 }

@@ -1,10 +1,12 @@
 //! Building a Runtime: parts, devices, memory types.
 
 use super::device::DeviceShared;
-use super::{Inner, Runtime, SYSTEM, SYSTEM_BASE, VRAM};
-use crate::broker::Broker;
+use super::{GTT, Inner, Runtime, SYSTEM, SYSTEM_BASE, VRAM};
+use crate::broker::{Broker, Dma};
+use crate::capture::{Captures, Limits};
 use crate::error::{ComponentFault, Error};
-use crate::executor::{Executor, Space};
+use crate::executor::{Executor, Space, Spaces};
+use crate::failsafe::{self, Failsafe};
 use crate::ledger::Ledger;
 use crate::log::{LogHeader, LogWriter};
 use crate::parts::Parts;
@@ -12,6 +14,7 @@ use crate::planner::{Desk, Pacing, Planner, Setup, start};
 use crate::slot::Slot;
 use crate::system::{SYSTEM_GRANULE, SystemPool};
 use crate::wasm::{WasmMechanism, WasmStrategy};
+use cap_std::fs::Dir;
 use gpumm_contract::facts::{MemoryType, Role};
 use gpumm_contract::{Geometry, TimelineId};
 use gpumm_hw as hw;
@@ -19,6 +22,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+
+/// How many accesses of the CPU may be open at once on a device.
+const CPU_TIMELINES: usize = 4;
 
 /// Makes a device when the Runtime's timelines and system memory exist.
 type DeviceMaker = Box<
@@ -36,6 +42,8 @@ pub struct RuntimeBuilder {
     strategy: String,
     pacing: Pacing,
     log: Option<Box<dyn Write + Send>>,
+    gtt_bytes: Option<u64>,
+    captures: Option<(Dir, String)>,
 }
 
 impl std::fmt::Debug for RuntimeBuilder {
@@ -55,12 +63,27 @@ impl RuntimeBuilder {
             strategy: "tlsf".into(),
             pacing: Pacing::Eager,
             log: None,
+            gtt_bytes: None,
+            captures: None,
         }
     }
 
     /// Bytes of system memory that all devices share; 1 GiB unless said otherwise.
     pub fn system_memory(mut self, bytes: u64) -> Self {
         self.system_bytes = bytes;
+        self
+    }
+
+    /// How many bytes of system memory each device's DMA reaches at once; all unless said
+    /// otherwise. Buffers that wait in system memory beyond that are unmapped while idle.
+    pub fn gtt(mut self, bytes: u64) -> Self {
+        self.gtt_bytes = Some(bytes);
+        self
+    }
+
+    /// Keeps error captures of the first device in a directory; the name is what reports call it.
+    pub fn captures(mut self, directory: Dir, name: &str) -> Self {
+        self.captures = Some((directory, name.into()));
         self
     }
 
@@ -128,6 +151,7 @@ impl RuntimeBuilder {
         let memory = Arc::new(hw::SystemMemory::new(self.system_bytes)?);
         let pool = Arc::new(SystemPool::new(memory.clone()));
         let mut log = self.log;
+        let mut captures = self.captures;
         let mut devices = Vec::new();
         for (index, make) in self.devices.into_iter().enumerate() {
             let device = make(timelines.clone(), memory.clone())?;
@@ -136,12 +160,14 @@ impl RuntimeBuilder {
                 timelines: &timelines,
                 pool: &pool,
                 system_bytes: memory.size(),
+                gtt_bytes: self.gtt_bytes.unwrap_or(memory.size()),
             };
             devices.push(Arc::new(site.start(
                 device,
                 &parts,
                 self.pacing,
                 log.take(),
+                captures.take(),
             )?));
         }
         Ok(Runtime {
@@ -182,6 +208,7 @@ struct Site<'a> {
     timelines: &'a Arc<hw::Timelines>,
     pool: &'a Arc<SystemPool>,
     system_bytes: u64,
+    gtt_bytes: u64,
 }
 
 impl Site<'_> {
@@ -191,6 +218,7 @@ impl Site<'_> {
         parts: &Parts,
         pacing: Pacing,
         log: Option<Box<dyn Write + Send>>,
+        captures: Option<(Dir, String)>,
     ) -> Result<DeviceShared, Error> {
         let properties = device.properties().clone();
         let missing = |what| Error::Device(hw::DeviceError::InvalidConfig(what));
@@ -202,15 +230,27 @@ impl Site<'_> {
                 "its memory reaches into the addresses of system memory",
             ));
         }
-        let copy = properties
-            .engine(hw::EngineKind::Copy)
-            .ok_or(missing("it has no copy engine"))?;
-        let run = properties
-            .engine(hw::EngineKind::Compute)
+        let engines = |kind| {
+            let all = (0..).map(hw::EngineId).zip(&properties.engines);
+            all.filter(move |(_, e)| e.kind == kind)
+                .map(|(id, e)| (TimelineId(e.timeline.0), id))
+        };
+        let run = engines(hw::EngineKind::Compute)
+            .next()
             .ok_or(missing("it has no compute engine"))?;
-        let (copy_at, run_at) = (TimelineId(copy.1.timeline.0), TimelineId(run.1.timeline.0));
-        let memory = memory_types(&vram, self.system_bytes);
-        let ledger = Ledger::new(&memory, &[(copy_at, Role::Copy), (run_at, Role::Run)]);
+        let copies: Vec<_> = engines(hw::EngineKind::Copy).collect();
+        if copies.is_empty() {
+            return Err(missing("it has no copy engine"));
+        }
+        let cpu: Vec<TimelineId> = (0..CPU_TIMELINES)
+            .map(|n| format!("{}/cpu{n}", properties.name))
+            .map(|name| TimelineId(self.timelines.create(&name).0))
+            .collect();
+        let memory = memory_types(&vram, self.system_bytes, self.gtt_bytes);
+        let mut roles: Vec<_> = copies.iter().map(|(at, _)| (*at, Role::Copy)).collect();
+        roles.push((run.0, Role::Run));
+        roles.extend(cpu.iter().map(|at| (*at, Role::Cpu)));
+        let ledger = Ledger::new(&memory, &roles);
         let geometry = Geometry {
             size: vram.size,
             granule: vram.granule,
@@ -229,26 +269,33 @@ impl Site<'_> {
         let broker = Broker::new(
             [(VRAM, slot)].into_iter().collect(),
             (SYSTEM, self.pool.clone()),
+            Dma {
+                device: device.clone(),
+            },
         );
-        let spaces: BTreeMap<_, _> = [
-            (
-                VRAM,
-                Space {
-                    space: hw::MemorySpace::Vram,
-                    base: 0,
-                },
-            ),
-            (
-                SYSTEM,
-                Space {
-                    space: hw::MemorySpace::System,
-                    base: SYSTEM_BASE,
-                },
-            ),
-        ]
-        .into_iter()
-        .collect();
-        let engines = [(copy_at, copy.0), (run_at, run.0)].into_iter().collect();
+        let space = |space, base| Space { space, base };
+        let spaces = Arc::new(Spaces {
+            by_type: BTreeMap::from([
+                (VRAM, space(hw::MemorySpace::Vram, 0)),
+                (SYSTEM, space(hw::MemorySpace::System, SYSTEM_BASE)),
+            ]),
+            host: SYSTEM,
+        });
+        let components = [
+            parts.mechanism.component(),
+            parts.strategy.component(),
+            parts.fallback.component(),
+        ];
+        let site = failsafe::Site {
+            device: properties.name.clone(),
+            timelines: self.timelines.clone(),
+            memories: vec![(VRAM, "vram"), (SYSTEM, "system")],
+            components: components.into_iter().flatten().collect(),
+        };
+        let failsafe = Failsafe::new(site, Captures::new(captures, Limits::default()));
+        let failsafe = Arc::new(failsafe);
+        let engines = copies.into_iter().chain([run]).collect();
+        let executor = Executor::new(device.clone(), engines, spaces, failsafe.clone());
         let header = LogHeader {
             device: properties.name.clone(),
             vram_bytes: vram.size,
@@ -260,14 +307,16 @@ impl Site<'_> {
         let planner = Planner::new(Setup {
             desk: Desk { ledger, broker },
             parts: parts.clone(),
-            executor: Executor::new(device.clone(), engines, spaces),
+            executor,
             pool: self.pool.clone(),
             system: SYSTEM,
             vram: VRAM,
-            run_timeline: run_at,
+            run_timeline: run.0,
             timelines: self.timelines.clone(),
             pacing,
             log,
+            failsafe,
+            cpu,
         })?;
         let thread = start(&format!("gpumm-planner-{}", self.index), planner);
         let (sender, thread) =
@@ -281,7 +330,11 @@ impl Site<'_> {
     }
 }
 
-fn memory_types(vram: &hw::MemoryTypeProperties, system_bytes: u64) -> [MemoryType; 2] {
+fn memory_types(
+    vram: &hw::MemoryTypeProperties,
+    system_bytes: u64,
+    gtt_bytes: u64,
+) -> [MemoryType; 3] {
     let system = MemoryType {
         id: SYSTEM,
         size: system_bytes / SYSTEM_GRANULE * SYSTEM_GRANULE,
@@ -289,6 +342,14 @@ fn memory_types(vram: &hw::MemoryTypeProperties, system_bytes: u64) -> [MemoryTy
         evict_to: None,
         base: SYSTEM_BASE,
         max_segment: u64::from(u32::MAX) / SYSTEM_GRANULE * SYSTEM_GRANULE,
+        aperture: Some(GTT),
+        hop: None,
+    };
+    let gtt = MemoryType {
+        id: GTT,
+        size: gtt_bytes / SYSTEM_GRANULE * SYSTEM_GRANULE,
+        aperture: None,
+        ..system
     };
     let vram = MemoryType {
         id: VRAM,
@@ -297,6 +358,8 @@ fn memory_types(vram: &hw::MemoryTypeProperties, system_bytes: u64) -> [MemoryTy
         evict_to: Some(SYSTEM),
         base: 0,
         max_segment: vram.max_segment,
+        aperture: None,
+        hop: None,
     };
-    [system, vram]
+    [system, vram, gtt]
 }

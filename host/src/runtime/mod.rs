@@ -20,6 +20,9 @@ pub const SYSTEM: MemoryTypeId = MemoryTypeId(0);
 /// Device memory.
 pub const VRAM: MemoryTypeId = MemoryTypeId(1);
 
+/// System memory that the device's DMA may reach: what `system` is called while it is mapped.
+pub const GTT: MemoryTypeId = MemoryTypeId(2);
+
 /// Where system memory begins in a device's DMA address space. Device memory begins at 0.
 const SYSTEM_BASE: u64 = 1 << 46;
 

@@ -2,9 +2,10 @@
 
 use super::bindings::mechanism as wit;
 use super::{Role, engines, fault, one_line};
+use crate::capture::Component;
 use crate::error::ComponentFault;
 use crate::parts::{Executed, Mechanism, MechanismSource, SlotDesk};
-use gpumm_contract::MemoryTypeId;
+use gpumm_contract::{AllocationId, MemoryTypeId};
 use std::borrow::Cow;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
@@ -73,6 +74,11 @@ impl MechanismSource for WasmMechanism {
         let world = wit::Mechanism::instantiate(&mut store, &component, &linker).map_err(misfit)?;
         Ok(Box::new(Running { store, world }))
     }
+
+    fn component(&self) -> Option<Component> {
+        let version = Some(env!("CARGO_PKG_VERSION"));
+        Some(Component::new(&self.name, version, &self.bytes))
+    }
 }
 
 struct State {
@@ -83,21 +89,34 @@ struct State {
     limits: StoreLimits,
 }
 
+impl State {
+    /// Has the desk answer an import. An error ends the mechanism's Store; the planner rebuilds
+    /// it from the facts.
+    fn ask<R>(
+        &mut self,
+        ask: impl FnOnce(&mut dyn SlotDesk) -> Result<R, ComponentFault>,
+    ) -> wasmtime::Result<R> {
+        let asked = match self.desk.as_deref_mut() {
+            Some(desk) => ask(desk),
+            None => Err(ComponentFault::Nonsense(
+                "it asked the host while being restored".into(),
+            )),
+        };
+        asked.map_err(|fault| {
+            let error = wasmtime::Error::msg(fault.to_string());
+            self.fault = Some(fault);
+            error
+        })
+    }
+}
+
 impl wit::gpumm::memory::slots::Host for State {
     fn allocate(&mut self, memory: u8, commands: Vec<u64>) -> wasmtime::Result<Vec<u64>> {
-        let Some(desk) = self.desk.as_mut() else {
-            self.fault = Some(ComponentFault::Nonsense(
-                "it asked a strategy while being restored".into(),
-            ));
-            return Err(wasmtime::Error::msg("no call in progress"));
-        };
-        // An error here ends the mechanism's Store; the planner rebuilds it from the facts.
-        desk.allocate(MemoryTypeId(memory), &commands)
-            .map_err(|fault| {
-                let error = wasmtime::Error::msg(fault.to_string());
-                self.fault = Some(fault);
-                error
-            })
+        self.ask(|desk| desk.allocate(MemoryTypeId(memory), &commands))
+    }
+
+    fn map_dma(&mut self, allocation: u32) -> wasmtime::Result<bool> {
+        self.ask(|desk| desk.map_dma(AllocationId(allocation)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::bindings::strategy as wit;
 use super::{Role, engines, fault, one_line};
+use crate::capture::Component;
 use crate::error::ComponentFault;
 use crate::parts::{Strategy, StrategySource};
 use gpumm_contract::allocator::encode_extents;
@@ -74,6 +75,10 @@ impl StrategySource for WasmStrategy {
             world,
             fuel: FUEL,
         }))
+    }
+
+    fn component(&self) -> Option<Component> {
+        Some(Component::new(&self.name, None, &self.bytes))
     }
 }
 

@@ -14,9 +14,13 @@ macro_rules! cases {
     };
 }
 
+mod dma;
+mod failure;
 mod order;
 mod refusals;
 
+use dma::*;
+use failure::*;
 use order::*;
 use refusals::*;
 
@@ -38,6 +42,11 @@ cases![
     patterns_are_checked,
     rewrite_checks_and_writes,
     reset_clears_vram_and_reaches_points,
+    hooks_repair_before_anybody_knows,
+    hooks_hear_of_a_reset,
+    the_cpu_reaches_every_memory,
+    mapped_memory_is_reached,
+    mappings_are_whole_or_nothing,
 ];
 
 const KEY: PatternKey = PatternKey {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::device::EngineId;
 use crate::error::DeviceError;
 
-use super::{Sabotage, Shared, SimStatistics};
+use super::{FaultRule, Sabotage, Shared, SimStatistics};
 
 /// Holds, steps, inspects and sabotages a simulated device. Clones drive the same device; a
 /// handle may outlive it and keeps its memory alive.
@@ -67,6 +67,35 @@ impl SimControl {
     /// What the engines have done so far.
     pub fn statistics(&self) -> SimStatistics {
         self.shared.statistics()
+    }
+
+    /// Adds a fault rule. It counts from now on, and stands behind those that are there.
+    pub fn inject(&self, rule: FaultRule) {
+        self.shared.inject(rule);
+    }
+
+    /// How many faults have taken effect by a rule: failed and hung commands, refusals, losses.
+    /// It counts before the command's point is reached.
+    pub fn faults_injected(&self) -> u64 {
+        self.shared.faults.injected()
+    }
+
+    /// The device is lost, now: what runs finishes, what hangs and what has not begun ends with
+    /// [`DeviceError::Lost`], as does everything later until a reset. Does not wait.
+    pub fn lose(&self) {
+        self.shared.lose();
+    }
+
+    /// Whether the engine's running command hangs by a rule.
+    pub fn hung(&self, engine: EngineId) -> Result<bool, DeviceError> {
+        Ok(self.shared.engine(engine)?.hung())
+    }
+
+    /// Ends the engine's hung command as if the device's patience were over; without effect
+    /// when none hangs.
+    pub fn time_out(&self, engine: EngineId) -> Result<(), DeviceError> {
+        self.shared.engine(engine)?.time_out();
+        Ok(())
     }
 
     /// The device is gone: what is queued ends with [`DeviceError::Stopped`] and reaches its

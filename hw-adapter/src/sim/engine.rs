@@ -1,33 +1,37 @@
-//! An engine: a queue, and the thread that works it off in order.
+//! An engine: a queue with what happens to it. Its thread is in `work`.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::command::{Command, Submission};
-use crate::device::{EngineId, Fault};
+use crate::device::{EngineId, EngineKind};
 use crate::error::DeviceError;
 use crate::footprint::Footprint;
-use crate::outcome::{Outcome, OutcomeValue};
+use crate::hooks::Hooks;
+use crate::outcome::Outcome;
 use crate::sync::{lock, sleep};
 use crate::timeline::{Interrupt, Point, TimelineId, Timelines, WaitError};
 
-use super::Shared;
-use super::exec;
-use super::sabotage;
-use super::statistics::{Counters, add};
+use super::faults::{Rules, Verdict};
+use super::statistics::Counters;
 
 /// An accepted submission.
-struct Entry {
-    number: u64,
+pub(super) struct Entry {
+    pub(super) number: u64,
     /// The resets before it was submitted: an older entry is cancelled.
     resets: u64,
+    /// The sudden losses before it was submitted: an older entry is lost.
+    losses: u64,
+    /// It was submitted to a lost device.
+    lost: bool,
     waits: Vec<Point>,
-    command: Command,
-    footprint: Footprint,
-    signal: Option<u64>,
-    outcome: Option<Arc<Outcome>>,
+    pub(super) command: Command,
+    pub(super) footprint: Footprint,
+    pub(super) signal: Option<u64>,
+    pub(super) outcome: Option<Arc<Outcome>>,
+    pub(super) hooks: Option<Arc<dyn Hooks>>,
+    pub(super) verdict: Verdict,
 }
 
 #[derive(Default)]
@@ -37,6 +41,13 @@ struct State {
     finished: u64,
     last_signal: u64,
     resets: u64,
+    /// What is submitted now is lost.
+    lost: bool,
+    losses: u64,
+    /// The running command makes no progress.
+    hung: bool,
+    /// The hung command is to be ended as if the device's patience were over.
+    time_out: bool,
     /// A reset is clearing memory: new entries do not begin.
     resetting: bool,
     held: bool,
@@ -48,10 +59,27 @@ struct State {
     observers: u32,
 }
 
+impl State {
+    /// Why an entry does not begin, or a hung one ends.
+    fn cancels(&self, entry: &Entry) -> Option<DeviceError> {
+        if entry.lost || entry.losses < self.losses {
+            // First, so that what was submitted to a lost device ends so in any case.
+            Some(DeviceError::Lost)
+        } else if self.stopped {
+            Some(DeviceError::Stopped)
+        } else if entry.resets < self.resets {
+            Some(DeviceError::Reset)
+        } else {
+            None
+        }
+    }
+}
+
 /// A queue with its thread's state.
 pub(crate) struct Engine {
-    id: EngineId,
-    timeline: TimelineId,
+    pub(super) id: EngineId,
+    kind: EngineKind,
+    pub(super) timeline: TimelineId,
     state: Mutex<State>,
     /// The engine's thread sleeps here.
     work: Condvar,
@@ -76,7 +104,7 @@ impl std::fmt::Debug for Engine {
 }
 
 /// What the thread does next.
-enum Next {
+pub(super) enum Next {
     Run(Entry),
     Cancel(Entry, DeviceError),
     Wait(Point),
@@ -84,9 +112,10 @@ enum Next {
 }
 
 impl Engine {
-    pub(crate) fn new(id: EngineId, timeline: TimelineId) -> Engine {
+    pub(crate) fn new(id: EngineId, kind: EngineKind, timeline: TimelineId) -> Engine {
         Engine {
             id,
+            kind,
             timeline,
             state: Mutex::default(),
             work: Condvar::new(),
@@ -96,17 +125,20 @@ impl Engine {
         }
     }
 
-    /// Appends a submission whose lists and timelines are checked.
+    /// Appends a submission whose lists and timelines are checked, judged by the rules if there
+    /// are any.
     pub(crate) fn push(
         &self,
         submission: Submission,
         footprint: Footprint,
+        rules: Option<&mut Rules>,
     ) -> Result<(), DeviceError> {
         let Submission {
             waits,
             command,
             signal,
             outcome,
+            hooks,
         } = submission;
         let mut state = lock(&self.state);
         if state.stopped {
@@ -121,24 +153,31 @@ impl Engine {
                 last,
             });
         }
-        if let Some(value) = signal {
-            if value <= last {
-                return Err(DeviceError::ValueNotIncreasing {
-                    engine: self.id,
-                    last,
-                    value,
-                });
-            }
-            state.last_signal = value;
+        if let Some(value) = signal.filter(|value| *value <= last) {
+            return Err(DeviceError::ValueNotIncreasing {
+                engine: self.id,
+                last,
+                value,
+            });
         }
+        let verdict = match rules {
+            None => Verdict::Honest,
+            Some(rules) => rules.judge(self.kind, &command, hooks.is_some())?,
+        };
+        // Nothing refuses it from here on.
+        state.last_signal = signal.unwrap_or(last);
         let entry = Entry {
             number: state.submitted,
             resets: state.resets,
+            losses: state.losses,
+            lost: state.lost,
             waits,
             command,
             footprint,
             signal,
             outcome,
+            hooks,
+            verdict,
         };
         state.submitted += 1;
         state.queue.push_back(entry);
@@ -151,36 +190,33 @@ impl Engine {
         Ok(())
     }
 
-    fn next(&self, timelines: &Timelines) -> Next {
+    pub(super) fn next(&self, timelines: &Timelines) -> Next {
         let mut state = lock(&self.state);
         loop {
-            let blocked = match state.queue.front() {
+            let held = state.resetting || (state.held && state.steps == 0);
+            match state.queue.front() {
                 None if state.stopped => return Next::Exit,
-                None => true,
-                Some(_) if state.stopped => {
-                    if let Some(entry) = state.queue.pop_front() {
-                        return Next::Cancel(entry, DeviceError::Stopped);
-                    }
-                    true
-                }
-                Some(front) if front.resets < state.resets => {
-                    if let Some(entry) = state.queue.pop_front() {
-                        return Next::Cancel(entry, DeviceError::Reset);
-                    }
-                    true
-                }
-                Some(_) if state.resetting || (state.held && state.steps == 0) => true,
+                None => {}
                 Some(front) => {
-                    if let Some(point) = front.waits.iter().find(|p| !timelines.reached(**p)) {
+                    let cancelled = state.cancels(front);
+                    let unreached = |point: &&Point| !timelines.reached(**point);
+                    if cancelled.is_none()
+                        && !held
+                        && let Some(point) = front.waits.iter().find(unreached)
+                    {
                         return Next::Wait(*point);
                     }
-                    false
+                    if (cancelled.is_some() || !held)
+                        && let Some(entry) = state.queue.pop_front()
+                    {
+                        if let Some(error) = cancelled {
+                            return Next::Cancel(entry, error);
+                        }
+                        // A step is used up when the command begins; only a held engine has any.
+                        state.steps = state.steps.saturating_sub(1);
+                        return Next::Run(entry);
+                    }
                 }
-            };
-            if !blocked && let Some(entry) = state.queue.pop_front() {
-                // A step is used up when the command begins; only a held engine has any.
-                state.steps = state.steps.saturating_sub(1);
-                return Next::Run(entry);
             }
             state.asleep = true;
             (state, _) = sleep(&self.work, state, None);
@@ -188,24 +224,41 @@ impl Engine {
         }
     }
 
-    /// Tells everybody that an entry has ended: first the error, then the point.
-    fn finish(&self, shared: &Shared, entry: Entry, result: Result<OutcomeValue, DeviceError>) {
-        let value = result.unwrap_or_else(|error| {
-            shared.log(Fault {
-                engine: self.id,
-                submission: entry.number,
-                signal: entry.signal,
-                error,
-            });
-            OutcomeValue::Failed(error)
-        });
-        if let Some(outcome) = entry.outcome {
-            outcome.fill(value);
-        }
-        if let Some(value) = entry.signal {
-            // Fails only when someone else advanced this timeline past the value.
-            let _ = shared.timelines.advance(self.timeline, value);
-        }
+    /// The running command makes no progress; the answer is what ends it.
+    pub(super) fn hang(&self, entry: &Entry, patience: Duration) -> DeviceError {
+        let deadline = Instant::now().checked_add(patience);
+        let mut state = lock(&self.state);
+        state.hung = true;
+        state.time_out = false;
+        let error = loop {
+            if let Some(error) = state.cancels(entry) {
+                break error;
+            }
+            if state.time_out {
+                break DeviceError::TimedOut;
+            }
+            let expired;
+            (state, expired) = sleep(&self.work, state, deadline);
+            if expired {
+                break DeviceError::TimedOut;
+            }
+        };
+        state.hung = false;
+        error
+    }
+
+    pub(crate) fn hung(&self) -> bool {
+        lock(&self.state).hung
+    }
+
+    /// Ends a hung command.
+    pub(crate) fn time_out(&self) {
+        lock(&self.state).time_out = true;
+        self.work.notify_one();
+    }
+
+    /// An entry has ended, and everybody knows how.
+    pub(super) fn ended(&self) {
         let mut state = lock(&self.state);
         state.finished += 1;
         let wake = state.observers > 0;
@@ -253,12 +306,26 @@ impl Engine {
         self.redirect(timelines, |state| state.stopped = true);
     }
 
-    /// Cancels what is queued; `None` when the engine has stopped. The answer is the number of
+    /// What is submitted from now on is lost; what was before is not.
+    pub(crate) fn lose_later(&self) {
+        lock(&self.state).lost = true;
+    }
+
+    /// What has not begun is lost as well, and what hangs.
+    pub(crate) fn lose(&self, timelines: &Timelines) {
+        self.redirect(timelines, |state| {
+            state.lost = true;
+            state.losses += 1;
+        });
+    }
+
+    /// Cancels what is queued, and lives again for what comes; `None` when the engine has stopped. The answer is the number of
     /// submissions to wait for.
     pub(crate) fn begin_reset(&self, timelines: &Timelines) -> Option<u64> {
         self.redirect(timelines, |state| {
             state.resets += 1;
             state.resetting = true;
+            state.lost = false;
             (!state.stopped).then_some(state.submitted)
         })
     }
@@ -293,55 +360,5 @@ impl Engine {
 
     pub(crate) fn queued(&self) -> usize {
         lock(&self.state).queue.len()
-    }
-}
-
-/// The life of an engine's thread.
-pub(crate) fn work(shared: &Shared, engine: &Engine) {
-    loop {
-        match engine.next(&shared.timelines) {
-            Next::Exit => return,
-            Next::Cancel(entry, error) => {
-                add(&engine.counters.cancelled, 1);
-                engine.finish(shared, entry, Err(error));
-            }
-            Next::Wait(point) => {
-                let waited = shared.timelines.wait_unless(point, None, &engine.interrupt);
-                if waited.is_err() {
-                    // Lowered before the state is looked at again, so no reason is missed.
-                    engine.interrupt.clear();
-                }
-            }
-            Next::Run(entry) => {
-                let start = Instant::now();
-                let result = catch_unwind(AssertUnwindSafe(|| perform(shared, engine, &entry)))
-                    .unwrap_or(Err(DeviceError::Bug("a command panicked")));
-                count(&engine.counters, start, &result);
-                engine.finish(shared, entry, result);
-            }
-        }
-    }
-}
-
-fn perform(shared: &Shared, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError> {
-    if let Some(plan) = shared.sabotage.due(&entry.command) {
-        return sabotage::perform(shared, engine, &entry.command, plan);
-    }
-    let mut access = shared.access(&entry.footprint)?;
-    exec::execute(&entry.command, &mut access, &engine.counters)
-}
-
-fn count(counters: &Counters, start: Instant, result: &Result<OutcomeValue, DeviceError>) {
-    let nanos = start.elapsed().as_nanos();
-    add(
-        &counters.busy_nanos,
-        u64::try_from(nanos).unwrap_or(u64::MAX),
-    );
-    add(&counters.commands, 1);
-    if let Err(error) = result {
-        add(&counters.failed, 1);
-        if matches!(error, DeviceError::Conflict { .. }) {
-            add(&counters.conflicts, 1);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Executes one command on claimed bytes.
 
+use crate::bulk::{self, Batch, Way};
 use crate::claim::Claim;
 use crate::command::{Check, Command, Kernel, MemorySpace, Segment};
 use crate::error::DeviceError;
@@ -42,8 +43,14 @@ impl<'a> Access<'a> {
         self.claim_mut(run.memory)?.write(run.offset, run.bytes)
     }
 
-    /// Copies as many bytes as `to` has.
-    fn copy(&mut self, from: Run, to: Run) -> Result<(), DeviceError> {
+    /// Copies as many bytes as `to` has. `next` is what will be read after that.
+    fn copy(
+        &mut self,
+        from: Run,
+        to: Run,
+        next: Option<Run>,
+        batch: &Batch,
+    ) -> Result<(), DeviceError> {
         let bytes = to.bytes;
         let (source, destination) = if from.memory == to.memory {
             self.claim_mut(to.memory)?
@@ -61,7 +68,12 @@ impl<'a> Access<'a> {
                 writer.write(to.offset, bytes)?,
             )
         };
-        destination.copy_from_slice(source);
+        // The address only: it costs no look at the claim, and nothing is done with its bytes.
+        let next = next.filter(|next| next.memory == from.memory).map(|next| {
+            let distance = next.offset.wrapping_sub(from.offset);
+            source.as_ptr().wrapping_add(distance as usize)
+        });
+        batch.copy(destination, source, next);
         Ok(())
     }
 }
@@ -83,7 +95,10 @@ pub(crate) fn execute(
         } => {
             let source = Runs::new(src, *src_offset, *bytes);
             let destination = Runs::new(dst, *dst_offset, *bytes);
-            copy(source, destination, access)?;
+            let work = |batch: &Batch| copy(source, destination, access, batch);
+            // SAFETY: the bytes are claimed in `access`, which outlives the batch and is used
+            // by nobody else meanwhile.
+            unsafe { bulk::batch(Way::to_copy(*bytes), work) }?;
             add(&counters.copied, *bytes);
             Ok(OutcomeValue::Done)
         }
@@ -93,7 +108,10 @@ pub(crate) fn execute(
             bytes,
             pattern,
         } => {
-            fill(Runs::new(dst, *offset, *bytes), *pattern, access)?;
+            let runs = Runs::new(dst, *offset, *bytes);
+            let work = |batch: &Batch| fill(runs, *pattern, access, batch);
+            // SAFETY: as for a copy.
+            unsafe { bulk::batch(Way::to_fill(*bytes), work) }?;
             add(&counters.filled, *bytes);
             Ok(OutcomeValue::Done)
         }
@@ -119,16 +137,20 @@ pub(crate) fn execute(
 
 /// Pairs two walks whose cuts differ.
 fn copy(
-    mut source: Runs<'_>,
+    source: Runs<'_>,
     mut destination: Runs<'_>,
     access: &mut Access<'_>,
+    batch: &Batch,
 ) -> Result<(), DeviceError> {
+    let mut source = source.peekable();
     let mut from = source.next();
     let mut to = destination.next();
     while let (Some(read), Some(write)) = (from, to) {
         let bytes = read.bytes.min(write.bytes);
-        access.copy(read, Run { bytes, ..write })?;
-        from = rest(read, bytes).or_else(|| source.next());
+        let left = rest(read, bytes);
+        let next = left.or_else(|| source.peek().copied());
+        access.copy(read, Run { bytes, ..write }, next, batch)?;
+        from = left.or_else(|| source.next());
         to = rest(write, bytes).or_else(|| destination.next());
     }
     Ok(())
@@ -143,23 +165,17 @@ fn rest(run: Run, bytes: u64) -> Option<Run> {
     })
 }
 
-fn fill(runs: Runs<'_>, pattern: u64, access: &mut Access<'_>) -> Result<(), DeviceError> {
-    let repeated = u64::from_ne_bytes([pattern as u8; 8]) == pattern;
+fn fill(
+    runs: Runs<'_>,
+    pattern: u64,
+    access: &mut Access<'_>,
+    batch: &Batch,
+) -> Result<(), DeviceError> {
     let mut done = 0_u64;
     for run in runs {
-        let place = access.write(run)?;
-        if repeated {
-            place.fill(pattern as u8);
-        } else {
-            // Goes on where the run before it ended within the pattern.
-            let word = pattern.rotate_right((done % 8) as u32 * 8).to_le_bytes();
-            let mut words = place.chunks_exact_mut(8);
-            for place in &mut words {
-                place.copy_from_slice(&word);
-            }
-            let tail = words.into_remainder();
-            tail.copy_from_slice(&word[..tail.len()]);
-        }
+        // Goes on where the run before it ended within the pattern.
+        let word = pattern.rotate_right((done % 8) as u32 * 8);
+        batch.fill(access.write(run)?, word);
         done += run.bytes;
     }
     Ok(())

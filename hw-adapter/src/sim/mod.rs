@@ -1,82 +1,49 @@
 //! The simulated device: arenas of host memory, and one thread per engine.
 //!
-//! It does what hardware does (moves bytes, works in queues, reaches points later), and it can
-//! be held, stepped and sabotaged through a [`SimControl`].
+//! It does what hardware does (moves bytes, works in queues, reaches points later, faults on
+//! memory that is not mapped for it), and what hardware does when it fails: by [`FaultRule`]s it
+//! damages, hangs and gets lost. It can be held, stepped and sabotaged through a [`SimControl`].
 
+mod config;
 mod control;
+mod cpu;
 mod engine;
 mod exec;
+mod faults;
+mod iommu;
 mod sabotage;
 mod statistics;
+mod work;
 
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+pub use config::SimConfig;
 pub use control::SimControl;
+pub use faults::{FAULT_HELP, FaultRule, FaultRuleError, Which};
 pub use sabotage::Sabotage;
 pub use statistics::{EngineStatistics, SimStatistics};
 
 use crate::claim::Memory;
-use crate::command::{MemorySpace, Submission};
+use crate::command::{MemorySpace, Segment, Submission};
 use crate::device::{
-    Device, DeviceProperties, EngineId, EngineKind, EngineProperties, Fault, MemoryTypeProperties,
+    Device, DeviceProperties, EngineId, EngineProperties, Fault, MemoryTypeProperties,
 };
 use crate::error::DeviceError;
 use crate::footprint::{self, Footprint, Sizes};
+use crate::hooks::CpuAccess;
 use crate::sync::lock;
 use crate::system::SystemMemory;
 use crate::timeline::{Timelines, WaitError};
 use engine::Engine;
 use exec::Access;
+use faults::{Faults, Rules};
+use iommu::Iommu;
+use statistics::Counters;
 
 /// How many faults the log keeps.
 const FAULTS: usize = 4096;
-
-/// What kind of simulated device to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SimConfig {
-    /// For people; timelines are called `name/engine`.
-    pub name: String,
-    /// Size of the device's own memory in bytes: a multiple of the granule, not 0.
-    pub vram_bytes: u64,
-    /// What allocations in it should be multiples of, in bytes; a power of two.
-    pub granule: u64,
-    /// Name and kind of each engine; at least one.
-    pub engines: Vec<(String, EngineKind)>,
-}
-
-impl SimConfig {
-    /// A device with a granule of 4096 bytes, a copy engine and a compute engine.
-    pub fn new(name: &str, vram_bytes: u64) -> SimConfig {
-        SimConfig {
-            name: name.to_owned(),
-            vram_bytes,
-            granule: 4096,
-            engines: vec![
-                ("copy".to_owned(), EngineKind::Copy),
-                ("compute".to_owned(), EngineKind::Compute),
-            ],
-        }
-    }
-
-    fn check(&self) -> Result<(), DeviceError> {
-        let wrong = |why| Err(DeviceError::InvalidConfig(why));
-        if self.vram_bytes == 0 {
-            return wrong("a memory of 0 bytes");
-        }
-        if !self.granule.is_power_of_two() {
-            return wrong("the granule is not a power of two");
-        }
-        if !self.vram_bytes.is_multiple_of(self.granule) {
-            return wrong("the memory is not a multiple of its granule");
-        }
-        if self.engines.is_empty() || u32::try_from(self.engines.len()).is_err() {
-            return wrong("a device needs engines, and not too many");
-        }
-        Ok(())
-    }
-}
 
 /// A simulated device. Dropping it ends what is queued with [`DeviceError::Stopped`], reaches
 /// all its points, and waits for its threads; it never waits for points of others.
@@ -93,8 +60,14 @@ pub(crate) struct Shared {
     vram: Memory,
     system: Arc<SystemMemory>,
     engines: Vec<Engine>,
-    faults: Mutex<Vec<Fault>>,
+    log: Mutex<Vec<Fault>>,
     sabotage: sabotage::Plans,
+    faults: Faults,
+    iommu: Iommu,
+    /// How long a hung command is left alone.
+    timeout: Duration,
+    /// What the CPU does by its own way.
+    cpu: Counters,
     /// One reset at a time.
     reset: Mutex<()>,
 }
@@ -143,7 +116,7 @@ impl Sim {
         let engines = (0..)
             .map(EngineId)
             .zip(&engine_properties)
-            .map(|(id, engine)| Engine::new(id, engine.timeline))
+            .map(|(id, engine)| Engine::new(id, engine.kind, engine.timeline))
             .collect();
         let shared = Arc::new(Shared {
             properties: DeviceProperties {
@@ -153,12 +126,19 @@ impl Sim {
             },
             timelines,
             vram,
+            iommu: Iommu::new(config.iommu, system.size()),
             system,
             engines,
-            faults: Mutex::default(),
+            log: Mutex::default(),
             sabotage: sabotage::Plans::default(),
+            faults: Faults::new(config.fault_seed),
+            timeout: config.timeout,
+            cpu: Counters::default(),
             reset: Mutex::new(()),
         });
+        for rule in config.faults {
+            shared.inject(rule);
+        }
         // Dropped on an error below, it joins the threads that did start.
         let mut sim = Sim {
             shared: Arc::clone(&shared),
@@ -169,7 +149,7 @@ impl Sim {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new()
                 .name(name.replace('\0', ""))
-                .spawn(move || engine::work(&shared, &shared.engines[index]))
+                .spawn(move || work::work(&shared, &shared.engines[index]))
                 .map_err(|error| DeviceError::Thread {
                     engine: EngineId(index as u32),
                     source: error.into(),
@@ -194,6 +174,10 @@ impl Drop for Sim {
     fn drop(&mut self) {
         self.shared.stop();
         for thread in self.threads.drain(..) {
+            // A hook may have been the last one to know the device: its engine ends by itself.
+            if thread.thread().id() == thread::current().id() {
+                continue;
+            }
             // An engine's thread catches what commands panic with; nothing to add here.
             let _ = thread.join();
         }
@@ -214,7 +198,16 @@ impl Device for Sim {
                 return Err(DeviceError::UnknownTimeline(point.timeline));
             }
         }
-        queue.push(submission, footprint)
+        let Some(mut rules) = shared.faults.armed() else {
+            return queue.push(submission, footprint, None);
+        };
+        let pushed = queue.push(submission, footprint, Some(&mut rules));
+        match pushed {
+            Ok(()) => shared.lose_if_due(&mut rules),
+            Err(DeviceError::NoRescueMemory) => shared.faults.inject(),
+            Err(_) => {}
+        }
+        pushed
     }
 
     fn idle(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
@@ -227,11 +220,31 @@ impl Device for Sim {
     }
 
     fn take_faults(&self) -> Vec<Fault> {
-        std::mem::take(&mut lock(&self.shared.faults))
+        std::mem::take(&mut lock(&self.shared.log))
     }
 
     fn reset(&self) -> Result<(), DeviceError> {
         self.shared.reset()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.shared.faults.is_lost()
+    }
+
+    fn cpu(&self) -> &dyn CpuAccess {
+        &*self.shared
+    }
+
+    fn map_dma(&self, segments: &[Segment]) -> Result<(), DeviceError> {
+        if self.shared.faults.fail_dma_map() {
+            self.shared.faults.inject();
+            return Err(DeviceError::DmaMap);
+        }
+        self.shared.iommu.map(segments)
+    }
+
+    fn unmap_dma(&self, segments: &[Segment]) -> Result<(), DeviceError> {
+        self.shared.iommu.unmap(segments)
     }
 }
 
@@ -252,11 +265,14 @@ impl Shared {
     fn statistics(&self) -> SimStatistics {
         SimStatistics {
             engines: self.engines.iter().map(|e| e.counters.snapshot()).collect(),
+            cpu: self.cpu.snapshot(),
+            faults_injected: self.faults.injected(),
+            dma_mapped: self.iommu.bytes(),
         }
     }
 
     fn log(&self, fault: Fault) {
-        let mut faults = lock(&self.faults);
+        let mut faults = lock(&self.log);
         // The first failures explain the later ones.
         if faults.len() < FAULTS {
             faults.push(fault);
@@ -269,14 +285,42 @@ impl Shared {
         }
     }
 
+    fn inject(&self, rule: FaultRule) {
+        let mut rules = self.faults.rules();
+        self.faults.arm(&mut rules, rule);
+        self.lose_if_due(&mut rules);
+    }
+
+    /// Loses the device for what comes later, if a rule says so after a submission.
+    fn lose_if_due(&self, rules: &mut Rules) {
+        if rules.take_loss() {
+            self.faults.inject();
+            rules.losses += 1;
+            self.engines.iter().for_each(Engine::lose_later);
+            self.faults.set_lost(true);
+        }
+    }
+
+    fn lose(&self) {
+        let mut rules = self.faults.rules();
+        rules.losses += 1;
+        self.faults.set_lost(true);
+        for engine in &self.engines {
+            engine.lose(&self.timelines);
+        }
+    }
+
     fn reset(&self) -> Result<(), DeviceError> {
         let _one_at_a_time = lock(&self.reset);
+        let rules = self.faults.rules();
+        let losses = rules.losses;
         let tickets: Vec<_> = self
             .engines
             .iter()
             .map(|engine| engine.begin_reset(&self.timelines))
             .collect::<Option<_>>()
             .ok_or(DeviceError::Stopped)?;
+        drop(rules);
         for (engine, ticket) in self.engines.iter().zip(tickets) {
             // Without a deadline this does not fail.
             let _ = engine.wait_finished(ticket, None);
@@ -288,6 +332,11 @@ impl Shared {
                 result => break result,
             }
         };
+        let rules = self.faults.rules();
+        if rules.losses == losses {
+            self.faults.set_lost(false);
+        }
+        drop(rules);
         for engine in &self.engines {
             engine.end_reset();
         }

@@ -133,6 +133,7 @@ pub(crate) fn perform(
         }
     }
     let footprint = footprint(&command, shared.sizes())?;
+    shared.iommu.check(&footprint.system)?;
     let mut access = shared.access(&footprint)?;
     let dropped = match plan {
         Plan::Drop(segment) => written(&command, segment),

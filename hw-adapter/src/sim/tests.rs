@@ -29,6 +29,7 @@ fn a_command_that_meets_another_fails_and_touches_nothing() {
     let system = Arc::new(SystemMemory::new(1 << 16).unwrap());
     let config = SimConfig::new("sim", 1 << 16);
     let sim = Sim::new(config, Arc::clone(&timelines), Arc::clone(&system)).unwrap();
+    sim.map_dma(&[Segment::system(0, 1 << 16)]).unwrap();
     let timeline = sim.properties().engines[0].timeline;
     for (value, memory) in [(1, MemorySpace::Vram), (2, MemorySpace::System)] {
         // Stands for a command of another engine or device that runs just now.
@@ -82,7 +83,9 @@ fn bytes_that_are_not_claimed_are_not_touched() {
     // What `submit` would have refused: the claim does not cover the command.
     let mut footprint = footprint::footprint(&submission.command, sim.shared.sizes()).unwrap();
     footprint.vram = Spans::one(0, 7, true);
-    sim.shared.engines[0].push(submission, footprint).unwrap();
+    sim.shared.engines[0]
+        .push(submission, footprint, None)
+        .unwrap();
     let value = outcome.wait(TIME).unwrap();
     assert!(matches!(value, OutcomeValue::Failed(DeviceError::Bug(_))));
 }

@@ -2,13 +2,14 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use gpumm_hw::sim::{Sim, SimConfig, SimControl};
 use gpumm_hw::{
-    Command, Device, EngineId, Kernel, Outcome, OutcomeValue, PatternKey, Point, Segment,
-    Submission, SystemMemory, Timelines,
+    Command, CpuAccess, Device, DeviceError, EngineId, Hooks, Kernel, Outcome, OutcomeValue,
+    PatternKey, Point, Segment, Submission, SystemMemory, Timelines,
 };
 
 pub(crate) const MEMORY: u64 = 1 << 20;
@@ -29,8 +30,19 @@ impl Machine {
         }
     }
 
+    /// A device that reaches all system memory.
     pub(crate) fn sim(&self, name: &str) -> (Sim, SimControl) {
-        let config = SimConfig::new(name, MEMORY);
+        self.sim_with(SimConfig::new(name, MEMORY))
+    }
+
+    /// A device of a kind, with all system memory mapped.
+    pub(crate) fn sim_with(&self, config: SimConfig) -> (Sim, SimControl) {
+        let (sim, control) = self.sim_unmapped(config);
+        sim.map_dma(&[Segment::system(0, MEMORY)]).unwrap();
+        (sim, control)
+    }
+
+    pub(crate) fn sim_unmapped(&self, config: SimConfig) -> (Sim, SimControl) {
         let timelines = Arc::clone(&self.timelines);
         let sim = Sim::new(config, timelines, Arc::clone(&self.system)).unwrap();
         let control = sim.control();
@@ -102,4 +114,102 @@ pub(crate) fn corrupt(sim: &Sim, list: &[Segment], key: PatternKey) -> u64 {
         OutcomeValue::Checked(report) => report.corrupt_bytes,
         other => panic!("{other:?}"),
     }
+}
+
+type Answer = Result<OutcomeValue, DeviceError>;
+
+/// Hooks made of closures, which note what they were told.
+pub(crate) struct Hook {
+    before: Box<dyn Fn() -> Result<(), DeviceError> + Send + Sync>,
+    failed: Box<dyn Fn(DeviceError, &dyn CpuAccess) -> Answer + Send + Sync>,
+    begun: Mutex<u32>,
+    errors: Mutex<Vec<DeviceError>>,
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+impl Hook {
+    pub(crate) fn new(
+        before: impl Fn() -> Result<(), DeviceError> + Send + Sync + 'static,
+        failed: impl Fn(DeviceError, &dyn CpuAccess) -> Answer + Send + Sync + 'static,
+    ) -> Arc<Hook> {
+        Arc::new(Hook {
+            before: Box::new(before),
+            failed: Box::new(failed),
+            begun: Mutex::default(),
+            errors: Mutex::default(),
+        })
+    }
+
+    /// Leaves everything as it is.
+    pub(crate) fn witness() -> Arc<Hook> {
+        Hook::new(|| Ok(()), |error, _| Err(error))
+    }
+
+    /// Does the work of a failed command by CPU.
+    pub(crate) fn redo(command: &Command) -> Arc<Hook> {
+        let command = command.clone();
+        Hook::new(|| Ok(()), move |_, cpu| cpu.perform(&command))
+    }
+
+    pub(crate) fn begun(&self) -> u32 {
+        *self.begun.lock().unwrap()
+    }
+
+    pub(crate) fn errors(&self) -> Vec<DeviceError> {
+        self.errors.lock().unwrap().clone()
+    }
+}
+
+impl Hooks for Hook {
+    fn before(&self) -> Result<(), DeviceError> {
+        *self.begun.lock().unwrap() += 1;
+        (self.before)()
+    }
+
+    fn failed(&self, error: DeviceError, cpu: &dyn CpuAccess) -> Answer {
+        self.errors.lock().unwrap().push(error);
+        (self.failed)(error, cpu)
+    }
+}
+
+/// Submits with hooks.
+pub(crate) fn submit_with(
+    sim: &Sim,
+    engine: EngineId,
+    command: Command,
+    hook: &Arc<Hook>,
+) -> Arc<Outcome> {
+    let outcome = Arc::new(Outcome::new());
+    let hooks = Arc::clone(hook) as Arc<dyn Hooks>;
+    let submission = Submission::new(command).outcome(&outcome).hooks(&hooks);
+    sim.submit(engine, submission).unwrap();
+    outcome
+}
+
+pub(crate) fn perform_with(
+    sim: &Sim,
+    engine: EngineId,
+    command: Command,
+    hook: &Arc<Hook>,
+) -> OutcomeValue {
+    let outcome = submit_with(sim, engine, command, hook);
+    outcome.wait(TIME).unwrap().clone()
+}
+
+/// Waits for what must become true soon.
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(Some(start.elapsed()) < TIME, "it did not become true");
+        std::thread::yield_now();
+    }
+}
+
+pub(crate) fn failed(error: DeviceError) -> OutcomeValue {
+    OutcomeValue::Failed(error)
 }

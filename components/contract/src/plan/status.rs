@@ -31,6 +31,10 @@ pub enum Status {
     InvalidAccess,
     /// More pieces than one table or one grant holds.
     TooScattered,
+    /// A buffer's content is lost; it can only be released.
+    Poisoned,
+    /// The device's DMA could not be given access to the memory; trying again may help.
+    NotMapped,
 }
 
 impl Status {
@@ -48,6 +52,8 @@ impl Status {
             Status::InvalidPlacement => [6, 0, 0],
             Status::InvalidAccess => [7, 0, 0],
             Status::TooScattered => [8, 0, 0],
+            Status::Poisoned => [9, 0, 0],
+            Status::NotMapped => [10, 0, 0],
         }
     }
 
@@ -65,6 +71,8 @@ impl Status {
             [6, 0, 0] => Status::InvalidPlacement,
             [7, 0, 0] => Status::InvalidAccess,
             [8, 0, 0] => Status::TooScattered,
+            [9, 0, 0] => Status::Poisoned,
+            [10, 0, 0] => Status::NotMapped,
             _ => return None,
         })
     }
@@ -104,6 +112,10 @@ impl fmt::Display for Status {
                 f.write_str("the access names no buffer, one twice, or an unknown timeline")
             }
             Status::TooScattered => f.write_str("the buffer is in more pieces than a table holds"),
+            Status::Poisoned => f.write_str("the buffer's content is lost (poisoned)"),
+            Status::NotMapped => {
+                f.write_str("the memory could not be mapped for the device's DMA; try again")
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bindings::exports::gpumm::memory::manager as wit;
 use bindings::gpumm::memory::slots;
-use gpumm_contract::MemoryTypeId;
+use gpumm_contract::{AllocationId, MemoryTypeId};
 use gpumm_manager::{Manager, RestoreError, Slots};
 use gpumm_shell_support::State;
 use gpumm_shell_support::trap::{at, site};
@@ -73,5 +73,12 @@ impl Slots for Broker {
         let answers = slots::allocate(memory.0, commands);
         at(site::MANAGER_AFTER_SLOT);
         answers
+    }
+
+    fn map_dma(&mut self, allocation: AllocationId) -> bool {
+        at(site::MANAGER_BEFORE_SLOT);
+        let mapped = slots::map_dma(allocation.0);
+        at(site::MANAGER_AFTER_SLOT);
+        mapped
     }
 }

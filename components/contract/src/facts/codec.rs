@@ -1,17 +1,6 @@
-//! Facts: what the host's ledger knows, from which a mechanism is rebuilt.
-//!
-//! Shape of a fact list ([`Kind::Facts`]): memory types and timelines first, then tables,
-//! buffers, residue and pending ranges in any order. A restore is any number of lists.
-//!
-//! | fact | operand | body |
-//! |---|---|---|
-//! | 1 memory type | id | `size, granule, evict to (255 none), base, max segment` |
-//! | 2 timeline | id | `completed, role` |
-//! | 3 table | id | `layout, holds`, then `holder, timeline, value` per hold, then `address, bytes` per segment |
-//! | 4 buffer | tenant | `buffer, bytes, placement, priority, stamp, written, allocation, memory type, table, extents, readers, writers, inherited`, then the extents and the three point lists as pairs |
-//! | 5 residue | memory type | `offset, bytes, tenant` |
-//! | 6 pending | memory type | `offset, bytes`, then `timeline, value` per point |
+//! Facts as words.
 
+use super::{BufferFact, Content, Fact, MemoryType, Role};
 use crate::extent::{Extent, Segment};
 use crate::id::{AllocationId, BufferId, MemoryTypeId, Stamp, TableId, TenantId, TimelineId};
 use crate::point::{Point, PointSet};
@@ -20,108 +9,13 @@ use crate::table::{Hold, Holder};
 use crate::wire::{Item, Kind, Reader, WireError, Writer};
 use alloc::vec::Vec;
 
-/// A kind of memory of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryType {
-    /// Which one.
-    pub id: MemoryTypeId,
-    /// Bytes in its arena.
-    pub size: u64,
-    /// Granule of its extents, a power of two.
-    pub granule: u64,
-    /// Where its buffers are evicted to; `None` when they are not evicted.
-    pub evict_to: Option<MemoryTypeId>,
-    /// DMA address of its first byte.
-    pub base: u64,
-    /// Largest segment that its DMA takes.
-    pub max_segment: u64,
+fn put_point(point: Option<Point>) -> [u64; 2] {
+    point.map_or([0, 0], |p| [p.timeline.0.into(), p.value])
 }
 
-/// What a timeline of the device is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Jobs of clients.
-    Run,
-    /// Copies of the memory manager.
-    Copy,
-}
-
-/// A buffer with its current place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BufferFact {
-    /// Which one.
-    pub buffer: BufferId,
-    /// Whose.
-    pub tenant: TenantId,
-    /// The client's size.
-    pub bytes: u64,
-    /// Where it may live.
-    pub placement: Placement,
-    /// Eviction priority.
-    pub priority: u8,
-    /// Last use.
-    pub stamp: Stamp,
-    /// Whether its bytes have ever been written; what was never written need not be moved.
-    pub written: bool,
-    /// Its allocation.
-    pub allocation: AllocationId,
-    /// Of which memory type.
-    pub memory: MemoryTypeId,
-    /// The allocation's table.
-    pub table: TableId,
-    /// The allocation's extents.
-    pub extents: Vec<Extent>,
-    /// Points of operations that read the allocation.
-    pub readers: PointSet,
-    /// Points of operations that write the allocation.
-    pub writers: PointSet,
-    /// Points of the bytes' earlier owners.
-    pub inherited: PointSet,
-}
-
-/// One fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// A memory type.
-    Memory(MemoryType),
-    /// A timeline of the device.
-    Timeline {
-        /// Which one and how far it has come, as delivered.
-        completed: Point,
-        /// What it is for.
-        role: Role,
-    },
-    /// A live table.
-    Table {
-        /// Which one.
-        table: TableId,
-        /// Whether the layout holds it.
-        layout: bool,
-        /// The other holders.
-        holds: Vec<Hold>,
-        /// Its segments.
-        segments: Vec<Segment>,
-    },
-    /// A live buffer.
-    Buffer(BufferFact),
-    /// Bytes that still show what a tenant left there.
-    Residue {
-        /// Of which memory type.
-        memory: MemoryTypeId,
-        /// Where.
-        extent: Extent,
-        /// Whose.
-        tenant: TenantId,
-    },
-    /// Free bytes that earlier owners have not finished with.
-    Pending {
-        /// Of which memory type.
-        memory: MemoryTypeId,
-        /// Where.
-        extent: Extent,
-        /// Until when.
-        after: PointSet,
-    },
+fn get_point(item: &Item<'_>, [timeline, value]: [u64; 2]) -> Result<Option<Point>, WireError> {
+    let timeline = TimelineId(item.narrow(timeline)?);
+    Ok((value > 0).then_some(Point { timeline, value }))
 }
 
 fn put_points(points: &PointSet, body: &mut Vec<u64>) {
@@ -136,8 +30,9 @@ impl Fact {
     pub fn encode(&self, out: &mut Writer) -> bool {
         match self {
             Fact::Memory(m) => out.item(1, m.id.0.into(), |b| {
-                let to = m.evict_to.map_or(255, |to| to.0);
-                b.extend([m.size, m.granule, to.into(), m.base, m.max_segment]);
+                let other = |id: Option<MemoryTypeId>| u64::from(id.map_or(255, |id| id.0));
+                b.extend([m.size, m.granule, other(m.evict_to), m.base, m.max_segment]);
+                b.extend([other(m.aperture), other(m.hop)]);
             }),
             Fact::Timeline { completed, role } => out.item(2, completed.timeline.0, |b| {
                 b.extend([completed.value, *role as u64])
@@ -145,10 +40,12 @@ impl Fact {
             Fact::Table {
                 table,
                 layout,
+                mapped,
                 holds,
                 segments,
             } => out.item(3, table.0, |b| {
-                b.extend([u64::from(*layout), holds.len() as u64]);
+                let flags = u64::from(*layout) | u64::from(*mapped) << 1;
+                b.extend([flags, holds.len() as u64]);
                 for h in holds {
                     b.extend([h.holder as u64, h.until.timeline.0.into(), h.until.value]);
                 }
@@ -170,6 +67,18 @@ impl Fact {
                 b.extend([extent.offset, extent.bytes]);
                 put_points(after, b);
             }),
+            Fact::Leaving {
+                table,
+                buffer,
+                arrives,
+                left,
+                after,
+            } => out.item(7, table.0, |b| {
+                b.push(buffer.0);
+                b.extend(put_point(*arrives));
+                b.extend(put_point(Some(*left)));
+                put_points(after, b);
+            }),
         }
     }
 
@@ -183,16 +92,20 @@ impl Fact {
         };
         Ok(match item.op {
             1 => {
-                let [size, granule, to, base, max_segment] = item.exactly()?;
-                let to = u8::try_from(to).map_err(|_| wrong())?;
-                let evict_to = (to != 255).then_some(MemoryTypeId(to));
+                let [size, granule, to, base, max_segment, aperture, hop] = item.exactly()?;
+                let other = |id: u64| {
+                    let id = u8::try_from(id).map_err(|_| wrong())?;
+                    Ok((id != 255).then_some(MemoryTypeId(id)))
+                };
                 Fact::Memory(MemoryType {
                     id: memory()?,
                     size,
                     granule,
-                    evict_to,
+                    evict_to: other(to)?,
                     base,
                     max_segment,
+                    aperture: other(aperture)?,
+                    hop: other(hop)?,
                 })
             }
             2 => {
@@ -210,11 +123,15 @@ impl Fact {
                         completed,
                         role: Role::Copy,
                     },
+                    2 => Fact::Timeline {
+                        completed,
+                        role: Role::Cpu,
+                    },
                     _ => return Err(wrong()),
                 }
             }
             3 => {
-                let ([layout, count], mut rest) = item.at_least()?;
+                let ([flags, count], mut rest) = item.at_least()?;
                 let holds = take(
                     item,
                     &mut rest,
@@ -234,12 +151,13 @@ impl Fact {
                 let segments = take(item, &mut rest, pieces, |[address, bytes]: [u64; 2]| {
                     Ok(Segment { address, bytes })
                 })?;
-                if !rest.is_empty() || layout > 1 {
+                if !rest.is_empty() || flags > 3 {
                     return Err(wrong());
                 }
                 Fact::Table {
                     table: TableId(item.operand),
-                    layout: layout == 1,
+                    layout: flags & 1 != 0,
+                    mapped: flags & 2 != 0,
                     holds,
                     segments,
                 }
@@ -267,6 +185,22 @@ impl Fact {
                     after,
                 }
             }
+            7 => {
+                let ([buffer, a, b, c, d], mut rest) = item.at_least()?;
+                let count = (rest.len() / 2) as u64;
+                let after = points(item, &mut rest, count)?;
+                let left = get_point(item, [c, d])?.ok_or_else(wrong)?;
+                if !rest.is_empty() {
+                    return Err(wrong());
+                }
+                Fact::Leaving {
+                    table: TableId(item.operand),
+                    buffer: BufferId(buffer),
+                    arrives: get_point(item, [a, b])?,
+                    left,
+                    after,
+                }
+            }
             _ => return Err(item.unknown()),
         })
     }
@@ -282,11 +216,12 @@ impl BufferFact {
             self.stamp.0,
         ]);
         b.extend([
-            u64::from(self.written),
+            self.content as u64,
             self.allocation.0.into(),
             self.memory.0.into(),
             self.table.0.into(),
         ]);
+        b.extend(put_point(self.arrives));
         let counts = [
             self.extents.len(),
             self.readers.len(),
@@ -305,17 +240,19 @@ impl BufferFact {
         let ([buffer, bytes, placement, priority, stamp], rest) = item.at_least()?;
         let Some((
             &[
-                written,
+                content,
                 allocation,
                 memory,
                 table,
+                arrives_on,
+                arrives_at,
                 extents,
                 readers,
                 writers,
                 inherited,
             ],
             mut rest,
-        )) = rest.split_first_chunk::<8>()
+        )) = rest.split_first_chunk::<10>()
         else {
             return Err(WireError::Length(item.number));
         };
@@ -326,10 +263,11 @@ impl BufferFact {
             placement: Placement::from_word(placement).ok_or_else(wrong)?,
             priority: u8::try_from(priority).map_err(|_| wrong())?,
             stamp: Stamp(stamp),
-            written: written == 1,
+            content: Content::from_code(content).ok_or_else(wrong)?,
             allocation: AllocationId(item.narrow(allocation)?),
             memory: MemoryTypeId(u8::try_from(memory).map_err(|_| wrong())?),
             table: TableId(item.narrow(table)?),
+            arrives: get_point(item, [arrives_on, arrives_at])?,
             extents: take(item, &mut rest, extents, |[offset, bytes]: [u64; 2]| {
                 Ok(Extent { offset, bytes })
             })?,
@@ -337,7 +275,7 @@ impl BufferFact {
             writers: points(item, &mut rest, writers)?,
             inherited: points(item, &mut rest, inherited)?,
         };
-        if rest.is_empty() && written <= 1 {
+        if rest.is_empty() {
             Ok(fact)
         } else {
             Err(wrong())

@@ -1,0 +1,135 @@
+//! Letting the device's DMA reach host memory: `gtt` is host memory that is mapped.
+
+use crate::order::Context;
+use crate::{Manager, Slots};
+use alloc::vec::Vec;
+use gpumm_contract::extent::total;
+use gpumm_contract::plan::{Op, Status};
+use gpumm_contract::table::Tables;
+use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, TableId};
+
+impl<T: Tables, S: Slots> Manager<T, S> {
+    /// Whether a placement's memory type is met by living in another: `gtt` is met by the host
+    /// memory that it stands for, since a use maps it; and the other way round.
+    pub(crate) fn stands_for(&self, wanted: MemoryTypeId, lives: MemoryTypeId) -> bool {
+        let aperture = |m: MemoryTypeId| self.state.memory.get(&m).and_then(|m| m.kind.aperture);
+        wanted == lives || aperture(lives) == Some(wanted)
+    }
+
+    /// The memory type whose strategy serves a place: of an aperture the host memory behind it.
+    pub(crate) fn arena_of(&self, place: MemoryTypeId) -> MemoryTypeId {
+        let behind = |(&id, m): (&MemoryTypeId, &crate::state::Memory)| {
+            (m.kind.aperture == Some(place)).then_some(id)
+        };
+        self.state.memory.iter().find_map(behind).unwrap_or(place)
+    }
+
+    /// Has an allocation mapped before it has a table; [`Manager::note_mapped`] must follow once
+    /// it has one. Memory that needs no mapping is mapped already.
+    ///
+    /// Errors: [`Status::NotMapped`] when the host could not, [`Status::NoSpace`] when the
+    /// aperture is full of buffers in use; then nothing is mapped.
+    pub(crate) fn map(
+        &mut self,
+        memory: MemoryTypeId,
+        allocation: AllocationId,
+        bytes: u64,
+        ctx: &mut Context,
+    ) -> Result<(), Status> {
+        let Some(aperture) = self.state.memory.get(&memory).and_then(|m| m.kind.aperture) else {
+            return Ok(());
+        };
+        while let Some(of) = self.state.memory.get(&aperture)
+            && of.used.saturating_add(bytes) > of.kind.size
+        {
+            let largest_hole = of.kind.size.saturating_sub(of.used);
+            let stuck = of.used;
+            let full = Status::NoSpace {
+                largest_hole,
+                stuck,
+            };
+            self.sink(aperture, ctx).ok_or(full)?;
+        }
+        if self.slots.map_dma(allocation) {
+            Ok(())
+        } else {
+            Err(Status::NotMapped)
+        }
+    }
+
+    /// Takes a mapping into the books and the plan.
+    pub(crate) fn note_mapped(
+        &mut self,
+        memory: MemoryTypeId,
+        table: TableId,
+        extents: &[Extent],
+        ctx: &mut Context,
+    ) {
+        let Some(aperture) = self.state.memory.get(&memory).and_then(|m| m.kind.aperture) else {
+            return;
+        };
+        let bytes = total(extents).unwrap_or(0);
+        self.state.mapped.insert(table, (aperture, bytes));
+        if let Some(of) = self.state.memory.get_mut(&aperture) {
+            of.used = of.used.saturating_add(bytes);
+        }
+        ctx.emit(&Op::MapDma { table });
+    }
+
+    /// Lets the device reach a buffer where it lives.
+    ///
+    /// Errors: as [`Manager::map`].
+    pub(crate) fn reach(&mut self, id: BufferId, ctx: &mut Context) -> Result<(), Status> {
+        let Some(home) = self.state.buffers.get(&id).map(|b| &b.home) else {
+            return Err(Status::UnknownBuffer);
+        };
+        let (memory, table, allocation) = (home.memory, home.table, home.allocation);
+        let host = |m: &crate::state::Memory| m.kind.is_host();
+        if self.state.mapped.contains_key(&table)
+            || !self.state.memory.get(&memory).is_some_and(host)
+        {
+            return Ok(());
+        }
+        let extents = home.extents.clone();
+        self.map(memory, allocation, total(&extents).unwrap_or(0), ctx)?;
+        self.note_mapped(memory, table, &extents, ctx);
+        self.state.file_in_lru(id, true);
+        Ok(())
+    }
+
+    /// Ends the mapping of the idle buffer that was used longest ago: it moves from `gtt` to
+    /// `system`, where it lies. `None` when every mapped buffer is in use.
+    fn sink(&mut self, aperture: MemoryTypeId, ctx: &mut Context) -> Option<()> {
+        let lru = &self.state.memory.get(&aperture)?.lru;
+        let idle = |id: &BufferId| {
+            let home = self.state.buffers.get(id).map(|b| &b.home);
+            home.is_some_and(|h| h.busy(|p| self.state.reached(p)).is_empty())
+        };
+        let (_, _, id) = *lru
+            .iter()
+            .find(|(_, _, id)| !ctx.locked.contains(id) && idle(id))?;
+        let table = self.state.buffers.get(&id)?.home.table;
+        self.state.file_in_lru(id, false);
+        self.unmap(table, ctx);
+        Some(())
+    }
+
+    /// Ends a table's mapping, if it has one.
+    fn unmap(&mut self, table: TableId, ctx: &mut Context) {
+        let Some((aperture, bytes)) = self.state.mapped.remove(&table) else {
+            return;
+        };
+        if let Some(of) = self.state.memory.get_mut(&aperture) {
+            of.used = of.used.saturating_sub(bytes);
+        }
+        ctx.emit(&Op::UnmapDma { table });
+    }
+
+    /// Ends tables that nobody holds any more, and their mappings before them.
+    pub(crate) fn drop_tables(&mut self, tables: Vec<TableId>, ctx: &mut Context) {
+        for table in tables {
+            self.unmap(table, ctx);
+            ctx.emit(&Op::DropTable { table });
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Judging `map-dma`, `unmap-dma` and `poison`: what the device reaches, and what is lost.
+
+use super::request::Check;
+use super::{MemoryFacts, Refusal};
+use crate::executor::DeviceOp;
+use gpumm_contract::facts::Content;
+use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, Point, TableId};
+
+impl Check<'_> {
+    /// INVARIANT: the host has mapped the memory during this call, and the aperture holds it.
+    pub(super) fn map_dma(&mut self, table: TableId) -> Result<(), Refusal> {
+        let (allocation, aperture, bytes) = self.mapping(table)?;
+        let mapped = self.ledger.tables.get(&table).is_some_and(|t| t.mapped);
+        if mapped || !self.overlay.mapped(allocation) {
+            return Err(Refusal::NoMapping(table));
+        }
+        let limit = self.ledger.memory.get(&aperture).map_or(0, |m| m.kind.size);
+        let used = self.ledger.mapped_bytes.get(&aperture).copied();
+        let used = used.unwrap_or(0).saturating_add(bytes);
+        if used > limit {
+            return Err(Refusal::ApertureFull(aperture));
+        }
+        self.ledger.mapped_bytes.insert(aperture, used);
+        if let Some(facts) = self.ledger.tables.get_mut(&table) {
+            facts.mapped = true;
+        }
+        self.accepted.mapped.insert(allocation);
+        Ok(())
+    }
+
+    /// ORDER: refused while an operation in flight uses the table.
+    pub(super) fn unmap_dma(&mut self, table: TableId) -> Result<(), Refusal> {
+        let (_, aperture, bytes) = self.mapping(table)?;
+        let unknown = || Refusal::Unknown("table", table.0.into());
+        let facts = self.ledger.tables.get_mut(&table).ok_or_else(unknown)?;
+        if !facts.mapped {
+            return Err(Refusal::NoMapping(table));
+        }
+        if !facts.holds.is_empty() {
+            return Err(Refusal::TableInUse(table));
+        }
+        facts.mapped = false;
+        let segments = facts.segments.clone();
+        let used = self.ledger.mapped_bytes.get(&aperture).copied();
+        let left = used.unwrap_or(0).saturating_sub(bytes);
+        self.ledger.mapped_bytes.insert(aperture, left);
+        self.accepted.ops.push(DeviceOp::Unmap { segments });
+        Ok(())
+    }
+
+    /// Whose memory a table describes, the aperture that it is mapped into, and its bytes.
+    fn mapping(&self, table: TableId) -> Result<(AllocationId, MemoryTypeId, u64), Refusal> {
+        let unknown = || Refusal::Unknown("table", table.0.into());
+        let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
+        // A table that is only held outlives its allocation; its memory is the segments.
+        let bytes = facts.segments.iter().map(|s| s.bytes).sum();
+        let host = |m: &MemoryFacts| m.kind.aperture;
+        let aperture = match self.ledger.allocations.get(&facts.allocation) {
+            Some(of) => self.ledger.memory.get(&of.memory).and_then(host),
+            None => self.ledger.memory.values().find_map(host),
+        };
+        let aperture = aperture.ok_or(Refusal::NoMapping(table))?;
+        Ok((facts.allocation, aperture, bytes))
+    }
+
+    /// The host has seen a buffer's content go: the plan must give it up.
+    pub(super) fn content_lost(&mut self, buffer: BufferId) {
+        let Some(facts) = self.ledger.buffers.get(&buffer) else {
+            return;
+        };
+        if facts.content == Content::Poisoned {
+            return;
+        }
+        let allocation = facts.allocation;
+        self.must_poison.insert(buffer);
+        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
+            facts.holds_content = false;
+        }
+    }
+
+    /// The device's own memory shows nothing any more, and what was not retired has not run.
+    pub(super) fn device_lost(&mut self) {
+        for memory in self.ledger.memory.values_mut() {
+            if !memory.kind.is_host() {
+                memory.residue.retain(|_| false);
+            }
+        }
+        let reached = |p: Point| self.ledger.reached(p);
+        let stays = |number: &AllocationId| {
+            let facts = self.ledger.allocations.get(number);
+            facts.is_some_and(|a| {
+                let memory = self.ledger.memory.get(&a.memory);
+                memory.is_some_and(|m| m.kind.is_host()) && a.arrives.is_none_or(reached)
+            })
+        };
+        let gone: Vec<AllocationId> = self
+            .ledger
+            .allocations
+            .iter()
+            .filter(|(number, a)| a.holds_content && !stays(number))
+            .map(|(&number, _)| number)
+            .collect();
+        for number in gone {
+            if let Some(facts) = self.ledger.allocations.get_mut(&number) {
+                facts.holds_content = false;
+            }
+        }
+    }
+
+    /// Whether every content is somewhere or given up, after a loss of the device.
+    ///
+    /// Errors: one is neither.
+    pub(super) fn recovered(&self) -> Result<bool, Refusal> {
+        for (&buffer, facts) in self.ledger.buffers.iter() {
+            let here = self
+                .ledger
+                .allocations
+                .get(&facts.allocation)
+                .is_some_and(|a| a.holds_content);
+            if facts.content.moves() && !here {
+                return Err(Refusal::FalsePoison(buffer));
+            }
+        }
+        Ok(true)
+    }
+
+    /// INVARIANT: only a content that is really gone is given up, and only where the host has
+    /// said that something was lost.
+    pub(super) fn poison(&mut self, buffer: BufferId) -> Result<(), Refusal> {
+        let false_poison = Refusal::FalsePoison(buffer);
+        let unknown = || Refusal::Unknown("buffer", buffer.0);
+        let facts = self.ledger.buffers.get(&buffer).ok_or_else(unknown)?;
+        let allocation = self.ledger.allocations.get(&facts.allocation);
+        let here = allocation.is_some_and(|a| a.holds_content);
+        let left = self.ledger.ending.iter().any(|(number, ())| {
+            let a = self.ledger.allocations.get(number);
+            a.is_some_and(|a| {
+                a.buffer == buffer
+                    && a.holds_content
+                    && a.left.is_some_and(|p| !self.ledger.reached(p))
+            })
+        });
+        let told = self.must_poison.remove(&buffer);
+        let gone = !here && (told || !left) && facts.content.moves();
+        if !gone && !told {
+            return Err(false_poison);
+        }
+        if let Some(facts) = self.ledger.buffers.get_mut(&buffer) {
+            facts.content = Content::Poisoned;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! What kind of simulated device to make.
+
+use std::time::Duration;
+
+use crate::device::EngineKind;
+use crate::error::DeviceError;
+
+use super::FaultRule;
+
+/// What kind of simulated device to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimConfig {
+    /// For people; timelines are called `name/engine`.
+    pub name: String,
+    /// Size of the device's own memory in bytes: a multiple of the granule, not 0.
+    pub vram_bytes: u64,
+    /// What allocations in it should be multiples of, in bytes; a power of two.
+    pub granule: u64,
+    /// Name and kind of each engine; at least one.
+    pub engines: Vec<(String, EngineKind)>,
+    /// Whether engines reach only the system memory that is mapped for them; otherwise all.
+    pub iommu: bool,
+    /// How long a command may make no progress. One that works is never ended.
+    pub timeout: Duration,
+    /// What the device does wrong, from the first submission on.
+    pub faults: Vec<FaultRule>,
+    /// What rules of chance draw from.
+    pub fault_seed: u64,
+}
+
+impl SimConfig {
+    /// An honest device with a granule of 4096 bytes, a copy engine and a compute engine, an
+    /// IOMMU, and a patience of 2 seconds.
+    pub fn new(name: &str, vram_bytes: u64) -> SimConfig {
+        SimConfig {
+            name: name.to_owned(),
+            vram_bytes,
+            granule: 4096,
+            engines: vec![
+                ("copy".to_owned(), EngineKind::Copy),
+                ("compute".to_owned(), EngineKind::Compute),
+            ],
+            iommu: true,
+            timeout: Duration::from_secs(2),
+            faults: Vec::new(),
+            fault_seed: 0,
+        }
+    }
+
+    /// With so many copy engines, `copy0` and so on, and behind them one compute engine.
+    pub fn copy_engines(mut self, count: u32) -> SimConfig {
+        self.engines = (0..count)
+            .map(|index| (format!("copy{index}"), EngineKind::Copy))
+            .chain([("compute".to_owned(), EngineKind::Compute)])
+            .collect();
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), DeviceError> {
+        let wrong = |why| Err(DeviceError::InvalidConfig(why));
+        if self.vram_bytes == 0 {
+            return wrong("a memory of 0 bytes");
+        }
+        if !self.granule.is_power_of_two() {
+            return wrong("the granule is not a power of two");
+        }
+        if !self.vram_bytes.is_multiple_of(self.granule) {
+            return wrong("the memory is not a multiple of its granule");
+        }
+        if self.engines.is_empty() || u32::try_from(self.engines.len()).is_err() {
+            return wrong("a device needs engines, and not too many");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! The CPU's own way to the memories of a simulated device.
+
+use crate::command::Command;
+use crate::error::DeviceError;
+use crate::footprint;
+use crate::hooks::CpuAccess;
+use crate::outcome::OutcomeValue;
+
+use super::Shared;
+use super::exec;
+
+impl CpuAccess for Shared {
+    fn perform(&self, command: &Command) -> Result<OutcomeValue, DeviceError> {
+        self.by_cpu(command, self.faults.is_lost())
+    }
+}
+
+/// What a hook is given: whether the device's memory is lost was decided with the command's
+/// error. So what was submitted before a loss is repaired alike, however late that happens.
+pub(crate) struct HookCpu<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) lost: bool,
+}
+
+impl CpuAccess for HookCpu<'_> {
+    fn perform(&self, command: &Command) -> Result<OutcomeValue, DeviceError> {
+        self.shared.by_cpu(command, self.lost)
+    }
+}
+
+impl Shared {
+    /// As an engine does it, but for the IOMMU and what is injected into engines.
+    fn by_cpu(&self, command: &Command, lost: bool) -> Result<OutcomeValue, DeviceError> {
+        match command {
+            Command::Nop | Command::Run(_) => return Err(DeviceError::CpuRefused),
+            Command::Copy { .. } if self.faults.refuse_fallback() => {
+                self.faults.inject();
+                return Err(DeviceError::CpuRefused);
+            }
+            Command::Copy { .. }
+            | Command::Fill { .. }
+            | Command::Read { .. }
+            | Command::Write { .. } => {}
+        }
+        let footprint = footprint::footprint(command, self.sizes())?;
+        if lost && !footprint.vram.is_empty() {
+            return Err(DeviceError::Lost);
+        }
+        let mut access = self.access(&footprint)?;
+        exec::execute(command, &mut access, &self.cpu)
+    }
+}

@@ -3,23 +3,25 @@
 //! Replaying a log gives the same plans byte for byte ([`replay_log`](crate::replay_log)); that is the bug report, the
 //! differential test and the kill test.
 //!
-//! Shape: the line `gpumm-log 1`, a line of JSON ([`LogHeader`]), then frames of little-endian
+//! Shape: the line `gpumm-log 2`, a line of JSON ([`LogHeader`]), then frames of little-endian
 //! words: `tag | length in words`, and the words. Tags: 1 job (`number`, then the job), 2 requests
 //! (a packed request list without grants), 3 digest (SHA-256 of the batch's plans), 4 end (the
-//! number of batches). A log without an end was cut off.
+//! number of batches), 5 mappings (of those that the batch's plans asked for, counted from 0, the
+//! ones that failed; absent when none did). A log without an end was cut off.
 
 use crate::error::Error;
 use crate::job::Job;
 use gpumm_contract::JobId;
 use gpumm_contract::request::{Batch, Grants, Request};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read, Write};
 
 /// First bytes of every log.
 pub const MAGIC: &str = "gpumm-log ";
 /// Version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The longest frame that is read, in words: a damaged length must not reserve the machine.
 const MAX_FRAME: usize = 1 << 24;
 /// The most bytes that the writes of one batch may claim; a log holds no client bytes, so they are
@@ -30,6 +32,7 @@ const JOB: u64 = 1;
 const REQUESTS: u64 = 2;
 const DIGEST: u64 = 3;
 const END: u64 = 4;
+const MAPPINGS: u64 = 5;
 
 /// What a log says about the device it was written for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,10 @@ pub struct LogHeader {
     pub granule: u64,
     /// Bytes of system memory.
     pub system_bytes: u64,
+    /// How many of them the device's DMA may reach at once.
+    pub gtt_bytes: u64,
+    /// How many copy engines the device has.
+    pub copy_engines: u32,
     /// The strategy of device memory.
     pub strategy: String,
 }
@@ -107,8 +114,11 @@ impl LogWriter {
         self.frame(REQUESTS, &words)
     }
 
-    /// The digest of the plans of the batch.
-    pub(crate) fn digest(&mut self, digest: [u64; 4]) -> Result<(), Error> {
+    /// The digest of the plans of the batch, and which mappings failed on the way to them.
+    pub(crate) fn digest(&mut self, digest: [u64; 4], failed: &[u64]) -> Result<(), Error> {
+        if !failed.is_empty() {
+            self.frame(MAPPINGS, failed)?;
+        }
         self.batches += 1;
         self.frame(DIGEST, &digest)
     }
@@ -137,6 +147,8 @@ pub(crate) struct LoggedBatch {
     pub(crate) jobs: Vec<(JobId, Job)>,
     pub(crate) requests: Vec<Request>,
     pub(crate) digest: [u64; 4],
+    /// Mappings that failed.
+    pub(crate) failed_mappings: BTreeSet<u64>,
 }
 
 /// Reads a log.
@@ -232,6 +244,7 @@ impl<R: Read> LogReader<R> {
     /// Errors: the log is damaged or cut off.
     pub(crate) fn next(&mut self) -> Result<Option<LoggedBatch>, Error> {
         let (mut jobs, mut requests, mut writes) = (Vec::new(), None, 0);
+        let mut failed_mappings = BTreeSet::new();
         loop {
             let begin = self.at;
             let (tag, words) = self.frame()?;
@@ -252,6 +265,9 @@ impl<R: Read> LogReader<R> {
                     let batch = Batch::decode(words).map_err(|e| bad(&e.to_string()))?;
                     requests = Some(batch.requests);
                 }
+                (MAPPINGS, failed) if requests.is_some() => {
+                    failed_mappings.extend(failed);
+                }
                 (DIGEST, &[a, b, c, d]) => {
                     let requests = requests.ok_or_else(|| bad("a digest without requests"))?;
                     self.batches += 1;
@@ -259,6 +275,7 @@ impl<R: Read> LogReader<R> {
                         jobs,
                         requests,
                         digest: [a, b, c, d],
+                        failed_mappings,
                     }));
                 }
                 (END, &[count]) if jobs.is_empty() && requests.is_none() => {

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::log::{LogReader, LoggedBatch};
 use crate::planner::DeviceReport;
 use crate::runtime::Runtime;
+use gpumm_contract::request::Request;
 use gpumm_hw as hw;
 use std::collections::VecDeque;
 use std::io::Read;
@@ -52,15 +53,21 @@ pub fn replay_log<R: Read>(
         device: DeviceReport::default(),
     };
     let mut outstanding = VecDeque::new();
+    let mut contents = true;
     while let Some(batch) = reader.next()? {
         report.requests += batch.requests.len() as u64;
+        // A loss of the device happened to what it did then, not to what it does now: contents
+        // are another's from here on.
+        contents &= !batch.requests.contains(&Request::Lost);
         let (same, outcomes) = plan_again(runtime, batch)?;
         if !same {
             report.different += 1;
             report.first_different.get_or_insert(report.batches);
         }
         report.batches += 1;
-        outstanding.extend(outcomes);
+        if contents {
+            outstanding.extend(outcomes);
+        }
         fold(&mut report, &mut outstanding, false);
         progress(report.batches);
     }
@@ -100,6 +107,7 @@ fn plan_again(
             outcomes.push(outcome.clone());
             planner.add_job(id, job, outcome);
         }
+        planner.script_mappings(batch.failed_mappings)?;
         planner.run(&batch.requests)?;
         Ok((planner.last_digest() == batch.digest, outcomes))
     })?

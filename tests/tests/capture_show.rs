@@ -91,10 +91,8 @@ fn every_failure_has_its_sentence() {
     assert!(by_cpu.contains("\nThe CPU did it again "), "{by_cpu}");
     assert!(by_cpu.contains(": content repaired\n"), "{by_cpu}");
     let lost = repaired("lost", json!("lost"));
-    assert!(
-        lost.contains("lost, and with it the content of buffer 4.\n"),
-        "{lost}"
-    );
+    assert!(lost.contains("\nThe device was lost or reset, "), "{lost}");
+    assert!(lost.contains(": lost with the device\n"), "{lost}");
     let nothing = repaired("not-needed", Value::Null);
     assert!(
         nothing.contains("\nNothing had to be done about it"),
@@ -104,11 +102,13 @@ fn every_failure_has_its_sentence() {
         ("/failed/operation", json!("job")),
         ("/failed/job", json!("read 8 bytes")),
         ("/failed/cause", json!("timed-out")),
+        ("/failed/repaired", json!("not-needed")),
         ("/plans/1/failed", Value::Null),
         ("/tables", json!([])),
     ]);
     let sentence = "\nThe job 'read 8 bytes' that reaches copy 7 failed (timed-out): ";
     assert!(job.contains(sentence), "{job}");
+    assert!(job.contains("\nJobs are not done again: "), "{job}");
     assert!(job.contains("  The operation that failed is of an older plan.\n"));
     assert!(
         job.contains("submitted:\n  none\n") && !job.contains("->  "),

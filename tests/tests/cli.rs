@@ -234,7 +234,7 @@ fn a_request_log_gives_the_same_plans() {
         call(&["replay", &path]).failed(3, &["cut.gpummlog", "byte"]);
     }
     let header = |json: &str| {
-        let text = format!("gpumm-log 1\n{json}\n");
+        let text = format!("gpumm-log 2\n{json}\n");
         in_folder(folder.path(), "absurd.gpummlog", text.as_bytes())
     };
     for (vram, granule, system, strategy, device) in [
@@ -246,7 +246,7 @@ fn a_request_log_gives_the_same_plans() {
         ("1048576", 4096, 1 << 20, "tlsf", "gpu9000"),
     ] {
         let json = format!(
-            r#"{{"device":"{device}","vram_bytes":{vram},"granule":{granule},"system_bytes":{system},"strategy":"{strategy}"}}"#
+            r#"{{"device":"{device}","vram_bytes":{vram},"granule":{granule},"system_bytes":{system},"gtt_bytes":4096,"copy_engines":1,"strategy":"{strategy}"}}"#
         );
         call(&["replay", &header(&json)]).failed(3, &["absurd.gpummlog"]);
     }

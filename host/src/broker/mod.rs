@@ -5,9 +5,11 @@
 //! before the mechanism sees it. A strategy that traps, overruns or lies is replaced, rebuilt from
 //! ledger and overlay, and asked again within the same request.
 
+mod dma;
 mod judge;
 mod overlay;
 
+pub(crate) use dma::Dma;
 pub(crate) use overlay::Overlay;
 
 use crate::error::ComponentFault;
@@ -17,42 +19,15 @@ use crate::system::SystemPool;
 use gpumm_contract::allocator::{Answer, Command, encode_extents};
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
-use gpumm_hw as hw;
 use judge::judge;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Where host memory is given to the device's DMA.
-pub(crate) struct Dma {
-    pub(crate) device: Arc<dyn hw::Device>,
-}
-
-impl Dma {
-    fn segments(extents: &[Extent]) -> Vec<hw::Segment> {
-        let segment = |e: &Extent| hw::Segment::system(e.offset, e.bytes);
-        extents.iter().map(segment).collect()
-    }
-
-    fn map(&self, extents: &[Extent]) -> bool {
-        let mapped = self.device.map_dma(&Self::segments(extents));
-        if let Err(error) = &mapped {
-            tracing::warn!(%error, "host memory is not mapped for the device's DMA");
-        }
-        mapped.is_ok()
-    }
-
-    fn unmap(&self, extents: &[Extent]) {
-        if let Err(error) = self.device.unmap_dma(&Self::segments(extents)) {
-            tracing::error!(%error, "a mapping that was just made cannot be ended");
-        }
-    }
-}
 
 /// The slots of a device and the memory that the host answers for itself.
 pub(crate) struct Broker {
     slots: BTreeMap<MemoryTypeId, Slot>,
     system: (MemoryTypeId, Arc<SystemPool>),
-    dma: Dma,
+    pub(crate) dma: Dma,
     pub(crate) overlay: Overlay,
 }
 
@@ -181,40 +156,6 @@ impl Broker {
         }
         self.overlay.steps.clear();
         out.finish()
-    }
-
-    /// Gives the device's DMA access to host memory of the ledger or of this call; whether it
-    /// worked. The plan must say so too, or the access ends with the call.
-    ///
-    /// Errors: the mechanism asks nonsense.
-    pub(crate) fn map_dma(
-        &mut self,
-        ledger: &Ledger,
-        number: AllocationId,
-    ) -> Result<bool, ComponentFault> {
-        let host = self.system.0;
-        let new = self.overlay.granted.get(&number);
-        let new = new.and_then(|(memory, extents)| (*memory == host).then_some(&extents[..]));
-        let fresh = !self.overlay.mapped.contains(&number);
-        let Some(extents) = new.or_else(|| ledger.mappable(number)).filter(|_| fresh) else {
-            let why = format!("allocation {number} cannot be mapped for DMA");
-            return Err(ComponentFault::Nonsense(why));
-        };
-        if self.dma.map(extents) {
-            self.overlay.mapped.insert(number);
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// Ends the mappings of this call that are not to stay.
-    fn unmap(&self, ledger: &Ledger, overlay: &Overlay, stays: impl Fn(AllocationId) -> bool) {
-        for &number in overlay.mapped.iter().filter(|n| !stays(**n)) {
-            let new = overlay.granted.get(&number).map(|(_, e)| &e[..]);
-            if let Some(extents) = new.or_else(|| ledger.mappable(number)) {
-                self.dma.unmap(extents);
-            }
-        }
     }
 
     /// The call's plan was accepted: what it placed and mapped is the ledger's from now on.

@@ -82,17 +82,8 @@ impl Captures {
         plans.push_back(plan);
     }
 
-    /// Takes a capture, before the failed operation's point is reached.
-    ///
-    /// It waits for nothing but `read` and the file, and cannot fail: what goes wrong is told by
-    /// [`Captures::problems`].
-    pub(crate) fn take(&self, failed: &FailedOp<'_>, context: &Context<'_>, read: Read<'_>) {
-        let looked = self.look(failed.at, failed.tables, context, read);
-        self.keep(looked, failed, context);
-    }
-
-    /// The first half of [`Captures::take`], for whoever repairs in between: what the tables show
-    /// now.
+    /// The first half of a capture, after the failure and before the repair: what the tables show
+    /// then. It waits for nothing but `read`.
     pub(crate) fn look(
         &self,
         at: Point,
@@ -107,7 +98,8 @@ impl Captures {
         Looked(Some(tables.iter().map(table).collect()))
     }
 
-    /// The second half: writes the file.
+    /// The second half, after the repair and before the operation's point is reached: writes the
+    /// file. It cannot fail: what goes wrong is told by [`Captures::problems`].
     pub(crate) fn keep(&self, looked: Looked, failed: &FailedOp<'_>, context: &Context<'_>) {
         let (Looked(Some(tables)), Some((directory, named))) = (looked, &self.directory) else {
             return;

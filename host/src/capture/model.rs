@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// what they do not know.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What a failed device operation worked on, as the error capture of gpumm.
+/// What a failed device operation worked on, and what became of it: an error capture of gpumm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Capture {
     /// The version of the keys and their meaning.
@@ -81,9 +81,9 @@ pub enum Repaired {
     ByCpu,
     /// It could not be done again: the content is lost, and nobody is shown what is there.
     Poisoned,
-    /// Nobody needs what it would have done.
+    /// Nothing: nobody needs what it would have done, or it is a job, whose client is told.
     NotNeeded,
-    /// The device is lost, and what lived only there with it.
+    /// Nothing: the device was lost or reset, and what it would have written with it.
     Lost,
 }
 
@@ -118,8 +118,8 @@ pub struct Table {
     pub bytes: u64,
     /// Its segments, in the buffer's byte order.
     pub segments: Vec<Segment>,
-    /// SHA-256 of what it showed when the capture was taken, in hexadecimal; null when it could
-    /// not be read.
+    /// SHA-256 of what it showed after the failure and before the repair, in hexadecimal; null
+    /// when it could not be read.
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
     /// Why it could not be read.
@@ -147,11 +147,11 @@ pub struct Buffer {
     pub tenant: u32,
     /// Its size in bytes.
     pub bytes: u64,
-    /// What the failure did to its content; null where the operation only read it.
+    /// What became of its content; null where the operation only read it, or nothing was done.
     pub state: Option<BufferState>,
 }
 
-/// What a failure did to a buffer's content.
+/// What became of a buffer's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BufferState {
@@ -159,7 +159,8 @@ pub enum BufferState {
     Repaired,
     /// It is lost, and nobody is shown what is there.
     Poisoned,
-    /// It is lost with the device.
+    /// What the operation would have made of it is lost with the device. What system memory
+    /// still holds survives.
     Lost,
 }
 

@@ -148,6 +148,7 @@ impl Check<'_> {
         if let Some(facts) = self.ledger.buffers.get_mut(&buffer) {
             facts.content = Content::Poisoned;
         }
+        self.accepted.poisoned.push(buffer);
         Ok(())
     }
 }

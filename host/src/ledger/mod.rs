@@ -297,14 +297,6 @@ impl Ledger {
         self.buffers.get(&buffer).map(|b| b.content)
     }
 
-    /// Live buffers whose content is lost.
-    pub(crate) fn poisoned(&self) -> impl Iterator<Item = BufferId> {
-        self.buffers
-            .iter()
-            .filter(|(_, b)| b.content == Content::Poisoned)
-            .map(|(&id, _)| id)
-    }
-
     /// The extents of an allocation of host memory whose table, if it has one, is not mapped.
     pub(crate) fn mappable(&self, number: AllocationId) -> Option<&[Extent]> {
         let facts = self.allocations.get(&number)?;

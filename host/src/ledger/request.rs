@@ -50,6 +50,8 @@ pub(crate) struct Accepted {
     pub(crate) placed: Vec<Placed>,
     /// Allocations that are over.
     pub(crate) ended: Vec<(MemoryTypeId, Shows, Arc<[Extent]>)>,
+    /// Buffers that were given up.
+    pub(crate) poisoned: Vec<BufferId>,
     /// Allocations whose memory the plan says is mapped.
     pub(crate) mapped: BTreeSet<AllocationId>,
     pub(super) high_water: Vec<(MemoryTypeId, u64)>,

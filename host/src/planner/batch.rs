@@ -10,11 +10,12 @@ use super::admit::Newborn;
 use super::{Desk, Planner, Reply, Verb};
 use crate::error::{ComponentFault, Error};
 use crate::ledger::{Accepted, Shows};
+use gpumm_contract::Point;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Batch, Request};
-use gpumm_contract::{BufferId, Point};
 use sha2::{Digest, Sha256};
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How one request ended.
@@ -45,14 +46,23 @@ impl Planner {
     }
 
     /// Errors: the device must stop.
-    fn try_serve(&mut self, verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
+    fn try_serve(&mut self, mut verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
         if let Some(why) = &self.stopped {
             return Ok(verbs
                 .iter()
                 .map(|_| Err(Error::Stopped(why.clone())))
                 .collect());
         }
-        self.make_headroom(&verbs)?;
+        let mut replies = Vec::with_capacity(verbs.len());
+        while !verbs.is_empty() {
+            let rest = verbs.split_off(self.fitting(&verbs)?);
+            replies.extend(self.serve_batch(verbs)?);
+            verbs = rest;
+        }
+        Ok(replies)
+    }
+
+    fn serve_batch(&mut self, verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
         let mut requests = self.news()?;
         let retires = requests.len();
         let mut newborn = Newborn::new();
@@ -87,33 +97,6 @@ impl Planner {
         Ok(replies)
     }
 
-    /// Waits for the device when evictions could run out of system memory only because freed
-    /// bytes have not come back yet: memory goes back when its last use is delivered.
-    ///
-    /// What comes into device memory pushes about as much out; twice that, for the holes.
-    fn make_headroom(&mut self, verbs: &[Verb]) -> Result<(), Error> {
-        let (vram, system) = (self.vram, self.system);
-        let free = self.pool.free_bytes();
-        let ledger = &self.desk()?.ledger;
-        let coming = |verb: &Verb| match verb {
-            Verb::Create { bytes, .. } => *bytes,
-            Verb::Access { buffers, .. } => {
-                let away = |b: &&BufferId| ledger.memory_of(**b).is_some_and(|m| m != vram);
-                let sizes = buffers
-                    .iter()
-                    .filter(away)
-                    .filter_map(|&b| ledger.buffer_bytes(b));
-                sizes.fold(0, u64::saturating_add)
-            }
-            Verb::Release { .. } => 0,
-        };
-        let wanted = verbs.iter().map(coming).fold(0, u64::saturating_add);
-        if wanted.saturating_mul(2) > free && ledger.is_ending(system) {
-            self.drain()?;
-        }
-        Ok(())
-    }
-
     /// Plans requests as they are: of verbs, or of a request log.
     ///
     /// Errors: the device must stop.
@@ -134,9 +117,11 @@ impl Planner {
             }
         }
         self.last_digest = crate::log::words_of(digest.finalize().into());
+        let failed = self.desk()?.broker.dma.failed().to_vec();
         if let Some(log) = &mut self.log {
-            log.digest(self.last_digest)?;
+            log.digest(self.last_digest, &failed)?;
         }
+        self.script_mappings(BTreeSet::new())?;
         let last = self.last_points()?;
         self.delivered.ended(last);
         // A job whose access failed never runs.
@@ -255,6 +240,7 @@ impl Planner {
                 self.pool.free(&extents);
             }
         }
+        self.poisoned.extend(accepted.poisoned);
         for placed in &accepted.placed {
             self.failsafe.placed(placed.allocation);
             if placed.memory == self.system {

@@ -4,7 +4,7 @@ use super::Planner;
 use crate::error::Error;
 use crate::failsafe::Event;
 use gpumm_contract::request::Request;
-use gpumm_contract::{Point, TimelineId};
+use gpumm_contract::{BufferId, Point, TimelineId};
 use std::collections::BTreeSet;
 
 impl Planner {
@@ -29,12 +29,13 @@ impl Planner {
                 .any(|f| f.timeline == p.timeline && f.value >= p.value)
         };
         let events = self.failsafe.take(delivered);
+        self.poisoned.extend(lost_contents(&events));
         let mut requests = Vec::new();
         if events.iter().any(|(_, event)| *event == Event::Lost) {
             self.recover_device(&fresh, events)?;
         } else {
             requests.extend(fresh.into_iter().map(Request::Retire));
-            requests.extend(poisoned(&events));
+            requests.extend(lost_contents(&events).into_iter().map(Request::Poisoned));
         }
         Ok(requests)
     }
@@ -58,6 +59,7 @@ impl Planner {
         let ended = |timeline| self.delivered.known(timeline);
         let mut events = events;
         events.extend(self.failsafe.take(|p: Point| p.value <= ended(p.timeline)));
+        self.poisoned.extend(lost_contents(&events));
         self.executor.device().reset()?;
         self.resets += 1;
         let mut requests = Vec::new();
@@ -79,7 +81,7 @@ impl Planner {
                 not_run.push(Request::Retire(Point { timeline, value }));
             }
         }
-        requests.extend(poisoned(&events));
+        requests.extend(lost_contents(&events).into_iter().map(Request::Poisoned));
         requests.push(Request::Lost);
         requests.extend(not_run);
         self.run(&requests).map(drop)
@@ -87,13 +89,10 @@ impl Planner {
 }
 
 /// The buffers whose content is lost, each once.
-fn poisoned(events: &[(Point, Event)]) -> impl Iterator<Item = Request> {
-    let buffers: BTreeSet<_> = events
-        .iter()
-        .filter_map(|(_, event)| match event {
-            Event::Poisoned(buffer) => Some(*buffer),
-            Event::Lost => None,
-        })
-        .collect();
-    buffers.into_iter().map(Request::Poisoned)
+fn lost_contents(events: &[(Point, Event)]) -> BTreeSet<BufferId> {
+    let lost = events.iter().filter_map(|(_, event)| match event {
+        Event::Poisoned(buffer) => Some(*buffer),
+        Event::Lost => None,
+    });
+    lost.collect()
 }

@@ -6,6 +6,7 @@
 
 mod admit;
 mod batch;
+mod headroom;
 mod loss;
 mod pacing;
 mod thread;
@@ -26,7 +27,7 @@ use gpumm_contract::request::Placement;
 use gpumm_contract::{AllocationId, BufferId, JobId, MemoryTypeId, Point, TenantId, TimelineId};
 use gpumm_hw as hw;
 use pacing::Delivered;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::job::Job;
@@ -115,7 +116,7 @@ pub struct DeviceReport {
     pub plans_digest: [u8; 32],
     /// Operations that failed on the device and were done again by the CPU.
     pub cpu_fallbacks: u64,
-    /// Live buffers whose content is lost, ascending.
+    /// Buffers whose content was lost, ascending; also those that have been released since.
     pub poisoned: Vec<BufferId>,
     /// How often the device was lost and brought back.
     pub resets: u64,
@@ -140,6 +141,8 @@ pub(crate) struct Planner {
     delivered: Delivered,
     failsafe: Arc<Failsafe>,
     resets: u64,
+    /// Buffers whose content was lost.
+    poisoned: BTreeSet<BufferId>,
     jobs: HashMap<JobId, WaitingJob>,
     next_stamp: u64,
     next_job: u64,
@@ -213,6 +216,7 @@ impl Planner {
             delivered: Delivered::new(timelines, pacing, cpu.iter().copied().collect()),
             failsafe,
             resets: 0,
+            poisoned: BTreeSet::new(),
             jobs: HashMap::new(),
             next_stamp: 1,
             next_job: 1,
@@ -248,6 +252,7 @@ impl Planner {
         let captures = &self.failsafe.captures;
         report.cpu_fallbacks = self.failsafe.cpu_fallbacks();
         report.resets = self.resets;
+        report.poisoned = self.poisoned.iter().copied().collect();
         report.failed_operations = captures.taken();
         report.captures = captures.kept();
         report.capture_problems = captures.problems();
@@ -256,7 +261,6 @@ impl Planner {
             report.restarts += desk.broker.restarts();
             report.high_water_bytes = desk.ledger.memory.get(&vram).map_or(0, |m| m.high_water);
             (report.live_buffers, report.live_bytes) = desk.ledger.live();
-            report.poisoned = desk.ledger.poisoned().collect();
         }
         report
     }
@@ -276,6 +280,12 @@ impl Planner {
     /// Makes a job known that a logged request names.
     pub(crate) fn add_job(&mut self, id: JobId, job: Job, outcome: Arc<hw::Outcome>) {
         self.jobs.insert(id, WaitingJob { job, outcome });
+    }
+
+    /// Says which mappings of the next batch shall fail, counted from 0.
+    pub(crate) fn script_mappings(&mut self, failed: BTreeSet<u64>) -> Result<(), Error> {
+        self.desk()?.broker.dma.begin(failed);
+        Ok(())
     }
 
     /// Ends the request log.

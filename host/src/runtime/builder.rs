@@ -239,7 +239,8 @@ impl Site<'_> {
             .next()
             .ok_or(missing("it has no compute engine"))?;
         let copies: Vec<_> = engines(hw::EngineKind::Copy).collect();
-        if copies.is_empty() {
+        let copy_engines = copies.len();
+        if copy_engines == 0 {
             return Err(missing("it has no copy engine"));
         }
         let cpu: Vec<TimelineId> = (0..CPU_TIMELINES)
@@ -269,9 +270,7 @@ impl Site<'_> {
         let broker = Broker::new(
             [(VRAM, slot)].into_iter().collect(),
             (SYSTEM, self.pool.clone()),
-            Dma {
-                device: device.clone(),
-            },
+            Dma::new(device.clone()),
         );
         let space = |space, base| Space { space, base };
         let spaces = Arc::new(Spaces {
@@ -301,6 +300,8 @@ impl Site<'_> {
             vram_bytes: vram.size,
             granule: vram.granule,
             system_bytes: self.system_bytes,
+            gtt_bytes: self.gtt_bytes,
+            copy_engines: copy_engines as u32,
             strategy: parts.strategy.name().into(),
         };
         let log = log.map(|out| LogWriter::new(out, &header)).transpose()?;

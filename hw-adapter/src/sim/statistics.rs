@@ -10,7 +10,7 @@ pub struct SimStatistics {
     pub engines: Vec<EngineStatistics>,
     /// Bytes that the CPU moved by its own way; it counts nothing else.
     pub cpu: EngineStatistics,
-    /// Faults that took effect by a [`FaultRule`](super::FaultRule): commands, refusals, losses.
+    /// Faults that took effect by a [`FaultRule`](crate::sim::FaultRule): commands, refusals, losses.
     pub faults_injected: u64,
     /// Bytes of system memory that are mapped now; 0 without an IOMMU.
     pub dma_mapped: u64,

@@ -117,11 +117,13 @@ pub(crate) fn corrupt(sim: &Sim, list: &[Segment], key: PatternKey) -> u64 {
 }
 
 type Answer = Result<OutcomeValue, DeviceError>;
+type Before = dyn Fn() -> Result<(), DeviceError> + Send + Sync;
+type Failed = dyn Fn(DeviceError, &dyn CpuAccess) -> Answer + Send + Sync;
 
 /// Hooks made of closures, which note what they were told.
 pub(crate) struct Hook {
-    before: Box<dyn Fn() -> Result<(), DeviceError> + Send + Sync>,
-    failed: Box<dyn Fn(DeviceError, &dyn CpuAccess) -> Answer + Send + Sync>,
+    before: Box<Before>,
+    failed: Box<Failed>,
     begun: Mutex<u32>,
     errors: Mutex<Vec<DeviceError>>,
 }

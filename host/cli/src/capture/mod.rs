@@ -15,9 +15,9 @@ pub(crate) const HELP: &str = "\
 What a capture is:
   When a copy, a fill or a job fails on the device, gpumm keeps what it worked on in a file of
   JSON, before the operation's fence is reached: why it failed and what was done about it, the
-  scatter-gather tables as they were submitted with SHA-256 of what they showed, where the
-  timelines stood, the last plans, and the components that made them. The first failures of
-  each timeline are kept, as capture-TIMELINE-VALUE.json.
+  scatter-gather tables as they were submitted with SHA-256 of what they showed before the
+  repair, where the timelines stood, the last plans, and the components that made them. The
+  first failures of each timeline are kept, as capture-TIMELINE-VALUE.json.
 
 Reading one:
   'show' begins with what failed and why, and what was done about it. In the plans, an arrow

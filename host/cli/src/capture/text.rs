@@ -107,8 +107,9 @@ fn what_failed(failed: &Failed) -> String {
 
 /// What the manager did about it, in one sentence.
 fn what_was_done(capture: &Capture) -> String {
-    let of = |state| {
-        let hit = capture.buffers.iter().filter(|b| b.state == Some(state));
+    let poisoned = || {
+        let poisoned = Some(BufferState::Poisoned);
+        let hit = capture.buffers.iter().filter(|b| b.state == poisoned);
         let names: Vec<String> = hit.map(|b| format!("buffer {}", b.buffer)).collect();
         match names.as_slice() {
             [] => "what it would have written".to_owned(),
@@ -123,13 +124,15 @@ fn what_was_done(capture: &Capture) -> String {
         Repaired::Poisoned => format!(
             "It could not be done again, so the content of {} is lost: whoever uses it is told, \
              and nobody is shown what is there.",
-            of(BufferState::Poisoned)
+            poisoned()
         ),
+        Repaired::NotNeeded if capture.failed.operation == Operation::Job => {
+            "Jobs are not done again: its client is told.".into()
+        }
         Repaired::NotNeeded => "Nothing had to be done about it: nobody needs its result.".into(),
-        Repaired::Lost => format!(
-            "The device is lost, and with it the content of {}.",
-            of(BufferState::Lost)
-        ),
+        Repaired::Lost => "The device was lost or reset, and what it would have written with it; \
+             what system memory still holds survives."
+            .into(),
     }
 }
 
@@ -194,14 +197,14 @@ fn content(page: &mut Page, content: &str) {
 
 fn buffer(page: &mut Page, buffer: &Buffer) {
     let state = match buffer.state {
-        None => "content not touched",
-        Some(BufferState::Repaired) => "content repaired",
-        Some(BufferState::Poisoned) => "poisoned",
-        Some(BufferState::Lost) => "lost with the device",
+        None => "",
+        Some(BufferState::Repaired) => ": content repaired",
+        Some(BufferState::Poisoned) => ": poisoned",
+        Some(BufferState::Lost) => ": lost with the device",
     };
     let (number, tenant, bytes) = (buffer.buffer, buffer.tenant, human(buffer.bytes));
     page.line(format!(
-        "  buffer {number} of tenant {tenant}, {bytes}: {state}"
+        "  buffer {number} of tenant {tenant}, {bytes}{state}"
     ));
 }
 

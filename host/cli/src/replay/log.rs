@@ -147,15 +147,21 @@ fn check(header: &LogHeader) -> Result<(), Failure> {
             header.vram_bytes
         ));
     }
+    if !(1..=64).contains(&header.copy_engines) {
+        let engines = header.copy_engines;
+        return wrong(format!("its header claims {engines} copy engines"));
+    }
     Ok(())
 }
 
 fn runtime(header: &LogHeader) -> Result<Runtime, Error> {
-    let mut config = SimConfig::new(&header.device, header.vram_bytes);
+    let config = SimConfig::new(&header.device, header.vram_bytes);
+    let mut config = config.copy_engines(header.copy_engines);
     config.granule = header.granule;
     Runtime::builder()
         .device(move |timelines, system| Sim::new(config, timelines, system))
         .system_memory(header.system_bytes)
+        .gtt(header.gtt_bytes)
         .strategy(&header.strategy)
         .pacing(Pacing::Given)
         .build()

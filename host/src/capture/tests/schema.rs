@@ -123,7 +123,7 @@ fn full() -> (Folder, Vec<u8>) {
         operation: Operation::Job,
         ..failed(at(0, 7), &tables)
     };
-    with_context(|context| captures.take(&op, context, &read));
+    with_context(|context| whole(&captures, &op, context, &read));
     let text = folder.text("capture-copy-7.json");
     (folder, text)
 }

@@ -11,6 +11,7 @@ use gpumm_contract::{JobId, plan};
 
 const SYSTEM: MemoryTypeId = MemoryTypeId(0);
 const VRAM: MemoryTypeId = MemoryTypeId(1);
+const GTT: MemoryTypeId = MemoryTypeId(2);
 const COPY: TimelineId = TimelineId(0);
 const RUN: TimelineId = TimelineId(1);
 const BASE: u64 = 1 << 40;
@@ -24,15 +25,21 @@ fn extent(offset: u64, bytes: u64) -> Extent {
 }
 
 fn ledger() -> Ledger {
-    let memory = |id: MemoryTypeId, base, evict_to| MemoryType {
+    let memory = |id: MemoryTypeId, base, evict_to, aperture| MemoryType {
         id,
         size: 1 << 20,
         granule: 4096,
         evict_to,
         base,
         max_segment: 1 << 16,
+        aperture,
+        hop: None,
     };
-    let memory = [memory(SYSTEM, BASE, None), memory(VRAM, 0, Some(SYSTEM))];
+    let memory = [
+        memory(SYSTEM, BASE, None, Some(GTT)),
+        memory(VRAM, 0, Some(SYSTEM), None),
+        memory(GTT, BASE, None, None),
+    ];
     Ledger::new(&memory, &[(COPY, Role::Copy), (RUN, Role::Run)])
 }
 

@@ -34,7 +34,7 @@ pub enum FaultRule {
     /// [`DeviceError::Injected`](crate::DeviceError::Injected).
     FailCopy(Which),
     /// Copies begin, touch nothing and do not end by themselves: see
-    /// [`SimConfig::timeout`](super::SimConfig::timeout).
+    /// [`SimConfig::timeout`](crate::sim::SimConfig::timeout).
     HangCopy(Which),
     /// Jobs do what copies do under [`FaultRule::FailCopy`].
     FailJob(Which),

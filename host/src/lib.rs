@@ -46,14 +46,14 @@ mod slot;
 mod system;
 pub mod wasm;
 
-pub use client::{Batch, Buffer, BufferDesc, Client, Ended, Fence, Slot};
+pub use client::{Batch, Buffer, BufferDesc, BufferState, Client, Ended, Fence, Slot};
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;
 pub use gpumm_hw as hw;
 pub use job::Job;
 pub use ledger::{Counts, Refusal};
-pub use planner::{Desk, DeviceReport, Pacing};
+pub use planner::{Desk, DeviceReport, Pacing, Swap};
 pub use replay_log::{LogReport, replay_log};
-pub use runtime::{DeviceHandle, GTT, Runtime, RuntimeBuilder, SYSTEM, VRAM};
+pub use runtime::{DeviceHandle, GTT, Health, Runtime, RuntimeBuilder, SYSTEM, VRAM};
 pub use slot::StrategyFault;
 pub use system::{SYSTEM_GRANULE, SystemPool};

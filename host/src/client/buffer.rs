@@ -3,10 +3,11 @@
 use super::{Client, Fence};
 use crate::error::Error;
 use crate::job::Job;
-use crate::planner::{Message, Verb};
+use crate::planner::{Message, Planner, Verb};
 use crate::runtime::VRAM;
-use gpumm_contract::BufferId;
+use gpumm_contract::facts::Content;
 use gpumm_contract::request::Placement;
+use gpumm_contract::{BufferId, MemoryTypeId};
 use gpumm_hw as hw;
 
 /// What a new buffer is to be.
@@ -28,6 +29,22 @@ impl BufferDesc {
             placement: Placement::only(VRAM),
             priority: 0,
         }
+    }
+}
+
+/// Where a buffer is, and how its content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferState {
+    /// The memory type it lives in, or is on its way to.
+    pub place: MemoryTypeId,
+    /// What its bytes are.
+    pub content: Content,
+}
+
+impl BufferState {
+    /// Whether the content is lost: the buffer can only be released.
+    pub fn is_poisoned(&self) -> bool {
+        self.content == Content::Poisoned
     }
 }
 
@@ -58,6 +75,20 @@ impl Buffer {
     /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Where the buffer is and how its content is, as far as the device's operations have been
+    /// heard of: after a fence was waited for and the next request was served.
+    ///
+    /// Errors: the planner has ended.
+    pub fn state(&self) -> Result<BufferState, Error> {
+        let (reply, answer) = std::sync::mpsc::channel();
+        let (tenant, id) = (self.client.tenant, self.id);
+        let ask = move |planner: &mut Planner| _ = reply.send(planner.buffer_state(tenant, id));
+        self.client.device.send(Message::Control(Box::new(ask)))?;
+        let gone = || Error::System("the device's planner has ended".into());
+        let state = answer.recv().map_err(|_| gone())?;
+        state.ok_or_else(|| Error::Argument(format!("buffer {id} is not alive")))
     }
 
     pub(super) fn create_verb(&mut self, desc: &BufferDesc) -> Verb {

@@ -5,7 +5,7 @@ mod buffer;
 mod fence;
 
 pub use batch::{Batch, Ended, Slot};
-pub use buffer::{Buffer, BufferDesc};
+pub use buffer::{Buffer, BufferDesc, BufferState};
 pub use fence::Fence;
 
 use crate::error::Error;

@@ -15,12 +15,13 @@ pub use pacing::Pacing;
 pub(crate) use thread::{Message, start};
 
 use crate::broker::Broker;
+use crate::client::BufferState;
 use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, WaitingJob};
 use crate::failsafe::Failsafe;
 use crate::ledger::{Counts, Ledger};
 use crate::log::LogWriter;
-use crate::parts::{Mechanism, Parts, SlotDesk};
+use crate::parts::{Mechanism, MechanismSource, Parts, SlotDesk};
 use crate::slot::StrategyFault;
 use crate::system::SystemPool;
 use gpumm_contract::request::Placement;
@@ -29,6 +30,7 @@ use gpumm_hw as hw;
 use pacing::Delivered;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::job::Job;
 
@@ -126,6 +128,19 @@ pub struct DeviceReport {
     pub captures: Vec<String>,
     /// Captures that could not be written, and why.
     pub capture_problems: Vec<String>,
+}
+
+/// A component was replaced by another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swap {
+    /// Who served before.
+    pub from: String,
+    /// Who serves now.
+    pub to: String,
+    /// Live buffers carried over.
+    pub live: u64,
+    /// How long the planner served nobody.
+    pub pause: Duration,
 }
 
 /// Plans for one device.
@@ -280,6 +295,52 @@ impl Planner {
     /// Makes a job known that a logged request names.
     pub(crate) fn add_job(&mut self, id: JobId, job: Job, outcome: Arc<hw::Outcome>) {
         self.jobs.insert(id, WaitingJob { job, outcome });
+    }
+
+    /// Replaces the mechanism by another one, rebuilt from the facts.
+    ///
+    /// Errors: it does not start; then the old one goes on.
+    pub(crate) fn swap_mechanism(
+        &mut self,
+        source: Arc<dyn MechanismSource>,
+    ) -> Result<Swap, Error> {
+        let began = Instant::now();
+        let desk = self.desk()?;
+        let (facts, live) = (desk.ledger.fact_lists(), desk.ledger.live().0);
+        let fresh = source
+            .build()
+            .and_then(|mut m| m.restore(&facts).map(|()| m));
+        self.mechanism = fresh.map_err(|fault| Error::Component {
+            name: source.name().into(),
+            fault,
+        })?;
+        let to = source.name().to_owned();
+        let old = std::mem::replace(&mut self.parts.mechanism, source);
+        Ok(Swap {
+            from: old.name().to_owned(),
+            to,
+            live,
+            pause: began.elapsed(),
+        })
+    }
+
+    /// Why nothing is served any more.
+    pub(crate) fn stopped(&mut self) -> Option<Arc<Error>> {
+        self.stopped.clone()
+    }
+
+    /// Where a tenant's buffer is, and how its content is.
+    pub(crate) fn buffer_state(
+        &mut self,
+        tenant: TenantId,
+        buffer: BufferId,
+    ) -> Option<BufferState> {
+        let ledger = &self.desk().ok()?.ledger;
+        (ledger.buffer_tenant(buffer)? == tenant).then_some(())?;
+        Some(BufferState {
+            place: ledger.place_of(buffer)?,
+            content: ledger.content_of(buffer)?,
+        })
     }
 
     /// Says which mappings of the next batch shall fail, counted from 0.

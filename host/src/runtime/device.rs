@@ -3,7 +3,8 @@
 use super::Inner;
 use crate::client::Client;
 use crate::error::Error;
-use crate::planner::{DeviceReport, Message, Planner, Reply, Verb};
+use crate::parts::MechanismSource;
+use crate::planner::{DeviceReport, Message, Planner, Reply, Swap, Verb};
 use crate::slot::StrategyFault;
 use gpumm_contract::{BufferId, TenantId};
 use gpumm_hw as hw;
@@ -86,6 +87,17 @@ impl Drop for DeviceShared {
     }
 }
 
+/// How a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It works.
+    Good,
+    /// It has lost its memory and what was submitted; the next request brings it back.
+    Lost,
+    /// It serves no more, because a component or the device could not be replaced.
+    Stopped,
+}
+
 /// A device: reports, and what tests and tools do to it.
 #[derive(Clone)]
 pub struct DeviceHandle {
@@ -162,6 +174,23 @@ impl DeviceHandle {
     /// Errors: it does not start again.
     pub fn restart_mechanism(&self) -> Result<(), Error> {
         self.control(Planner::restart_mechanism)?
+    }
+
+    /// Replaces the mechanism between two batches by another one, rebuilt from the facts. The
+    /// planner does nothing else meanwhile; the device works on.
+    ///
+    /// Errors: the new one does not start; then the old one goes on.
+    pub fn swap_mechanism(&self, source: Arc<dyn MechanismSource>) -> Result<Swap, Error> {
+        self.control(move |planner| planner.swap_mechanism(source))?
+    }
+
+    /// How the device is.
+    pub fn health(&self) -> Health {
+        match (self.shared.device.is_lost(), self.control(Planner::stopped)) {
+            (_, Ok(Some(_)) | Err(_)) => Health::Stopped,
+            (true, _) => Health::Lost,
+            (false, _) => Health::Good,
+        }
     }
 
     /// Throws the strategies away and rebuilds them from the facts, as after a crash.

@@ -4,8 +4,8 @@ mod builder;
 mod device;
 
 pub use builder::RuntimeBuilder;
-pub use device::DeviceHandle;
 pub(crate) use device::DeviceShared;
+pub use device::{DeviceHandle, Health};
 
 use crate::client::Client;
 use crate::error::Error;

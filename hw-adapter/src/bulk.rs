@@ -3,8 +3,8 @@
 //! The size of the command decides, not that of a piece: a large one leaves nothing of use in
 //! the caches anyway. Streaming stores write whole lines without reading them first, which saves
 //! a third of the traffic; and the source is asked for a page early, because the hardware guesses
-//! neither across pages nor from one piece to the next. A small copy stays in
-//! the caches, where whoever uses it next finds it: that is worth more than the copy's own time.
+//! neither across pages nor from one piece to the next. A small copy stays in the caches, where
+//! whoever uses it next finds it: that is worth more than the copy's own time.
 //!
 //! `tests/benches/copy.rs` measures it.
 

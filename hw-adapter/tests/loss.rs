@@ -158,6 +158,27 @@ fn a_reset_brings_a_lost_device_back() {
     assert_eq!(perform(&sim, COPY, fill(&LIST, 1)), OutcomeValue::Done);
 }
 
+/// However early the device is stopped or reset: what was submitted to a lost one is lost.
+#[test]
+fn what_is_submitted_after_a_loss_is_lost_in_any_case() {
+    for stop in [true, false] {
+        let machine = Machine::new();
+        let (sim, control) = losing(&machine, 1);
+        control.hold(COPY).unwrap();
+        let before = submit(&sim, COPY, fill(&LIST, 1));
+        let after = submit(&sim, COPY, fill(&LIST, 1));
+        let error = if stop {
+            control.stop();
+            DeviceError::Stopped
+        } else {
+            sim.reset().unwrap();
+            DeviceError::Reset
+        };
+        assert_eq!(before.wait(TIME), Some(&failed(error)));
+        assert_eq!(after.wait(TIME), Some(&lost()));
+    }
+}
+
 /// A loss while a reset is at work outlives it.
 #[test]
 fn a_loss_during_a_reset_is_not_forgotten() {

@@ -2,7 +2,8 @@
 //!
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
-//! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave.
+//! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave;
+//! [`tables`] runs the sg-table component alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,4 +16,5 @@ pub mod native;
 pub mod program;
 pub mod shadow;
 pub mod strategies;
+pub mod tables;
 pub mod tidy;

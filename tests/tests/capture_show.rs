@@ -123,7 +123,7 @@ fn every_failure_has_its_sentence() {
     ]);
     assert!(bare.contains("\nThe fill that reaches copy 7 "), "{bare}");
     assert!(
-        !bare.contains("Buffers:") && !bare.contains("Last plans"),
+        !bare.contains("Buffers:") && !bare.contains("Plans"),
         "{bare}"
     );
 }

@@ -14,6 +14,8 @@ const FACE: &str = "gpumm:memory/manager@";
 pub(crate) struct Bundle {
     /// The composed mechanism.
     pub(crate) mechanism: Vec<u8>,
+    /// What the mechanism is composed of, by folder name, sorted.
+    pub(crate) parts: BTreeMap<String, Vec<u8>>,
     /// Strategies by name, sorted.
     pub(crate) strategies: BTreeMap<String, Vec<u8>>,
 }
@@ -21,6 +23,7 @@ pub(crate) struct Bundle {
 /// Encodes core modules, given by folder name, and composes the mechanism.
 pub(crate) fn bundle(modules: Vec<(String, Vec<u8>)>) -> Result<Bundle> {
     let mut strategies = BTreeMap::new();
+    let mut single = BTreeMap::new();
     let mut parts = Parts::default();
     for (folder, module) in modules {
         let component =
@@ -33,10 +36,13 @@ pub(crate) fn bundle(modules: Vec<(String, Vec<u8>)>) -> Result<Bundle> {
                 .to_owned();
             strategies.insert(name, component);
             parts.forget(part);
+        } else {
+            single.insert(folder, component);
         }
     }
     Ok(Bundle {
         mechanism: parts.compose()?,
+        parts: single,
         strategies,
     })
 }

@@ -39,11 +39,11 @@ impl Variant {
         }
     }
 
-    /// What its strategy table is called.
-    pub(crate) fn table(self) -> &'static str {
+    /// What the names of its tables end with.
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
-            Variant::Plain => "STRATEGIES",
-            Variant::Trap => "STRATEGIES_TRAP",
+            Variant::Plain => "",
+            Variant::Trap => "_TRAP",
         }
     }
 }

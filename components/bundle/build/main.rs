@@ -5,6 +5,7 @@ mod compose;
 mod guest;
 
 use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,9 +29,10 @@ fn main() -> ExitCode {
 fn build() -> Result<()> {
     let place = Place::from_env()?;
     let shells = guest::find(&place.workspace)?;
-    let mut table = bundle(&place, &shells, guest::Variant::Plain)?;
-    if env::var_os("CARGO_FEATURE_TRAP").is_some() {
-        table += &bundle(&place, &shells, guest::Variant::Trap)?;
+    let trap = env::var_os("CARGO_FEATURE_TRAP").is_some();
+    let mut table = bundle(&place, &shells, guest::Variant::Plain, trap)?;
+    if trap {
+        table += &bundle(&place, &shells, guest::Variant::Trap, trap)?;
     }
     write(&place.out.join("strategies.rs"), table.as_bytes())?;
     watch(&place.workspace)
@@ -72,8 +74,14 @@ impl Place {
     }
 }
 
-/// Builds one variant of all components, and returns the source text of its strategy table.
-fn bundle(place: &Place, shells: &[guest::Shell], variant: guest::Variant) -> Result<String> {
+/// Builds one variant of all components, and returns the source text of its tables: strategies,
+/// and the mechanism's parts where they are wanted.
+fn bundle(
+    place: &Place,
+    shells: &[guest::Shell],
+    variant: guest::Variant,
+    parts: bool,
+) -> Result<String> {
     let modules = guest::build(&place.workspace, &place.nested, shells, variant)?;
     let bundle = compose::bundle(modules)?;
     let folder = variant.folder();
@@ -82,10 +90,25 @@ fn bundle(place: &Place, shells: &[guest::Shell], variant: guest::Variant) -> Re
         &place.out.join(folder).join("mechanism.wasm"),
         &bundle.mechanism,
     )?;
-    let mut table = format!("const {}: Table = &[\n", variant.table());
-    for (name, bytes) in bundle.strategies {
-        let file = Path::new(folder).join(format!("strategy-{name}.wasm"));
-        write(&place.out.join(&file), &bytes)?;
+    let mut text = table(place, variant, "STRATEGIES", "strategy", &bundle.strategies)?;
+    if parts {
+        text += &table(place, variant, "PARTS", "part", &bundle.parts)?;
+    }
+    Ok(text)
+}
+
+/// Writes components of a kind, and returns the source text of their table.
+fn table(
+    place: &Place,
+    variant: guest::Variant,
+    name: &str,
+    kind: &str,
+    components: &BTreeMap<String, Vec<u8>>,
+) -> Result<String> {
+    let mut table = format!("const {name}{}: Table = &[\n", variant.suffix());
+    for (name, bytes) in components {
+        let file = Path::new(variant.folder()).join(format!("{kind}-{name}.wasm"));
+        write(&place.out.join(&file), bytes)?;
         writeln!(table, "    ({name:?}, include_bytes!({file:?})),")?;
     }
     table += "];\n";

@@ -52,6 +52,14 @@ pub mod site {
     pub const TABLE_ADOPT: u64 = 14;
     /// The sg-table keeper's `clear` begins.
     pub const TABLE_CLEAR: u64 = 15;
+    /// The sg-table keeper's `build-clamped` begins.
+    pub const TABLE_BUILD_CLAMPED: u64 = 16;
+    /// The sg-table keeper's `get` begins.
+    pub const TABLE_GET: u64 = 17;
+    /// The sg-table keeper's `put` begins.
+    pub const TABLE_PUT: u64 = 18;
+    /// The sg-table keeper's `dump` begins.
+    pub const TABLE_DUMP: u64 = 19;
 
     /// A strategy's `execute` begins.
     pub const STRATEGY_EXECUTE: u64 = 20;

@@ -3,7 +3,8 @@
 use super::input::{Context, FailedOp, Read, TableSubmitted};
 use super::look::look;
 use super::model::{
-    At, Buffer, BufferState, Capture, Failed, Plan, Repaired, Role, SCHEMA_VERSION, Table,
+    At, Buffer, BufferState, Capture, Component, Failed, Plan, Repaired, Role, SCHEMA_VERSION,
+    Table,
 };
 use super::{input, plan_text};
 use cap_std::fs::{Dir, OpenOptions};
@@ -20,8 +21,11 @@ pub(crate) struct Limits {
     pub(crate) per_timeline: u32,
     /// So many first bytes of a buffer that is marked for it.
     pub(crate) content_bytes: u64,
-    /// So many last plans.
+    /// A capture holds so many plans.
     pub(crate) plans: usize,
+    /// So many words of plans are remembered, so that the failed operation's own plan is still
+    /// there when planning runs ahead of the device.
+    pub(crate) plan_words: usize,
 }
 
 impl Default for Limits {
@@ -30,6 +34,7 @@ impl Default for Limits {
             per_timeline: 4,
             content_bytes: 4096,
             plans: 8,
+            plan_words: 1 << 20,
         }
     }
 }
@@ -41,7 +46,14 @@ pub(crate) struct Captures {
     directory: Option<(Dir, String)>,
     limits: Limits,
     state: Mutex<State>,
-    plans: Mutex<VecDeque<(u64, Arc<[u64]>)>>,
+    plans: Mutex<Plans>,
+}
+
+/// Remembered plans, oldest first.
+#[derive(Debug, Default)]
+struct Plans {
+    list: VecDeque<(u64, Arc<[u64]>)>,
+    words: usize,
 }
 
 #[derive(Debug, Default)]
@@ -74,12 +86,16 @@ impl Captures {
         if self.directory.is_none() || self.limits.plans == 0 {
             return;
         }
+        // Small plans count for what they cost besides their words.
+        let cost = |words: &[u64]| words.len() + 16;
         let plan = (batch, Arc::from(words));
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        while plans.len() >= self.limits.plans {
-            plans.pop_front();
+        plans.words += cost(words);
+        plans.list.push_back(plan);
+        while plans.words > self.limits.plan_words && plans.list.len() > self.limits.plans {
+            let oldest = plans.list.pop_front();
+            plans.words -= oldest.map_or(0, |(_, words)| cost(&words));
         }
-        plans.push_back(plan);
     }
 
     /// The first half of a capture, after the failure and before the repair: what the tables show
@@ -150,16 +166,6 @@ impl Captures {
     }
 
     fn capture(&self, tables: Vec<Table>, failed: &FailedOp<'_>, context: &Context<'_>) -> Capture {
-        let plans = self.plans.lock();
-        let plans = plans.unwrap_or_else(PoisonError::into_inner).clone();
-        let plan = |(batch, words): &(u64, Arc<[u64]>)| {
-            let (operations, index) = plan_text::lines(words, failed.at, context);
-            Plan {
-                batch: *batch,
-                operations,
-                failed: index.map(|index| index as u64),
-            }
-        };
         Capture {
             schema_version: SCHEMA_VERSION,
             gpumm_version: env!("CARGO_PKG_VERSION").into(),
@@ -179,10 +185,43 @@ impl Captures {
             tables,
             buffers: buffers(failed),
             fences: context.timelines.to_vec(),
-            plans: plans.iter().map(plan).collect(),
-            components: context.components.to_vec(),
+            plans: self.plans(failed.at, context),
+            components: components(context),
         }
     }
+}
+
+impl Captures {
+    /// The plan of the failed operation with those around it: more of those before it, as what
+    /// was planned later is no cause. If it is forgotten, the last plans.
+    fn plans(&self, at: Point, context: &Context<'_>) -> Vec<Plan> {
+        const LATER: usize = 2;
+        let list = self.plans.lock();
+        let list = list.unwrap_or_else(PoisonError::into_inner).list.clone();
+        let own = list.iter().rposition(|(_, w)| plan_text::has(w, at));
+        let end = own.map_or(list.len(), |own| (own + 1 + LATER).min(list.len()));
+        let begin = end.saturating_sub(self.limits.plans);
+        let plan = |(batch, words): &(u64, Arc<[u64]>)| {
+            let (operations, index) = plan_text::lines(words, at, context);
+            Plan {
+                batch: *batch,
+                operations,
+                failed: index.map(|index| index as u64),
+            }
+        };
+        list.range(begin..end).map(plan).collect()
+    }
+}
+
+/// The components, each once: one may serve in several slots.
+fn components(context: &Context<'_>) -> Vec<Component> {
+    let mut components: Vec<Component> = Vec::new();
+    for component in context.components {
+        if !components.contains(component) {
+            components.push(component.clone());
+        }
+    }
+    components
 }
 
 /// The buffers of the operation's tables, by number, and what became of those it may have written.
@@ -207,10 +246,12 @@ fn buffers(failed: &FailedOp<'_>) -> Vec<Buffer> {
     buffers.into_values().collect()
 }
 
-/// A timeline's name as part of a file's name; one that has to be changed gets its number.
+/// A timeline's name as part of a file's name, `sim-copy` of `sim/copy`; one that has to be changed
+/// further gets its number.
 fn safe(name: &str, timeline: TimelineId) -> String {
     const LONGEST: usize = 100;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name = name.replace(['/', ' '], "-");
     let text: String = name.chars().take(LONGEST).collect();
     let text = text.replace(|c| !good(c), "-");
     match text == name && !text.is_empty() {

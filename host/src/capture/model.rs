@@ -26,7 +26,8 @@ pub struct Capture {
     pub buffers: Vec<Buffer>,
     /// Where the timelines stood.
     pub fences: Vec<Fence>,
-    /// The last plans before the capture, newest last. Planning runs ahead of the device.
+    /// The plan of the operation that failed and those around it, newest last. Planning runs ahead
+    /// of the device.
     pub plans: Vec<Plan>,
     /// The components that planned.
     pub components: Vec<Component>,

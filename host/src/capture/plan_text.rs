@@ -21,6 +21,12 @@ pub(super) fn lines(
     }
 }
 
+/// Whether an operation of the plan reaches the point.
+pub(super) fn has(words: &[u64], at: Point) -> bool {
+    let ops = gpumm_contract::plan::decode(words);
+    ops.is_ok_and(|ops| ops.iter().any(|op| reaches(op) == Some(at)))
+}
+
 /// The point that an operation reaches on the device.
 fn reaches(op: &Op<'_>) -> Option<Point> {
     match op {

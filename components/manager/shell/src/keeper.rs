@@ -1,7 +1,10 @@
 //! The sg-table keeper, behind the import `sg-table`: another component of the composition.
 
+mod convert;
+
 use crate::bindings::gpumm::memory::sg_table as wit;
-use gpumm_contract::table::{Hold, Holder, TableError, Tables};
+use convert::{error, extents, hold, holder, point, segments, state};
+use gpumm_contract::table::{Hold, Holder, Limits, TableError, TableState, Tables};
 use gpumm_contract::{Extent, Point, Segment, TableId};
 use gpumm_shell_support::trap::{at, site};
 
@@ -24,27 +27,28 @@ impl Tables for Keeper {
     fn build(
         &mut self,
         table: TableId,
-        extents: &[Extent],
+        over: &[Extent],
         base: u64,
         max_segment: u64,
     ) -> Result<Vec<Segment>, TableError> {
-        let extents: Vec<wit::Extent> = extents
-            .iter()
-            .map(|e| wit::Extent {
-                offset: e.offset,
-                bytes: e.bytes,
-            })
-            .collect();
-        match asked(|| wit::build(table.0, &extents, base, max_segment)) {
-            Ok(segments) => Ok(segments
-                .into_iter()
-                .map(|s| Segment {
-                    address: s.address,
-                    bytes: s.bytes,
-                })
-                .collect()),
-            Err(why) => Err(error(why)),
-        }
+        let over = extents(over);
+        segments(asked(|| wit::build(table.0, &over, base, max_segment)))
+    }
+
+    fn build_clamped(
+        &mut self,
+        table: TableId,
+        over: &[Extent],
+        base: u64,
+        limits: Limits,
+    ) -> Result<Vec<Segment>, TableError> {
+        let over = extents(over);
+        let limits = wit::Limits {
+            bytes: limits.bytes,
+            max_segment: limits.max_segment,
+            page: limits.page,
+        };
+        segments(asked(|| wit::build_clamped(table.0, &over, base, limits)))
     }
 
     fn adopt(
@@ -54,14 +58,12 @@ impl Tables for Keeper {
         layout: bool,
         holds: &[Hold],
     ) -> Result<(), TableError> {
-        let segments: Vec<wit::Segment> = segments
-            .iter()
-            .map(|s| wit::Segment {
-                address: s.address,
-                bytes: s.bytes,
-            })
-            .collect();
-        let holds: Vec<wit::TimedHold> = holds.iter().copied().map(hold).collect();
+        let segment = |s: &Segment| wit::Segment {
+            address: s.address,
+            bytes: s.bytes,
+        };
+        let segments: Vec<_> = segments.iter().map(segment).collect();
+        let holds: Vec<_> = holds.iter().copied().map(hold).collect();
         asked(|| wit::adopt(table.0, &segments, layout, &holds)).map_err(error)
     }
 
@@ -69,48 +71,24 @@ impl Tables for Keeper {
         asked(|| wit::hold(table.0, hold(new))).map_err(error)
     }
 
+    fn get(&mut self, table: TableId, by: Holder) -> Result<(), TableError> {
+        asked(|| wit::get(table.0, holder(by))).map_err(error)
+    }
+
+    fn put(&mut self, table: TableId, by: Holder) -> Result<bool, TableError> {
+        asked(|| wit::put(table.0, holder(by))).map_err(error)
+    }
+
     fn put_layout(&mut self, table: TableId) -> Result<bool, TableError> {
         asked(|| wit::put_layout(table.0)).map_err(error)
     }
 
     fn retire(&mut self, reached: Point) -> Vec<TableId> {
-        asked(|| wit::retire(point(reached)))
-            .into_iter()
-            .map(TableId)
-            .collect()
+        let released = asked(|| wit::retire(point(reached)));
+        released.into_iter().map(TableId).collect()
     }
-}
 
-fn point(point: Point) -> wit::Point {
-    wit::Point {
-        timeline: point.timeline.0,
-        value: point.value,
-    }
-}
-
-fn hold(hold: Hold) -> wit::TimedHold {
-    let holder = match hold.holder {
-        Holder::Layout => wit::Holder::Layout,
-        Holder::Access => wit::Holder::Access,
-        Holder::Copy => wit::Holder::Copy,
-        Holder::CpuFallback => wit::Holder::CpuFallback,
-        Holder::Bind => wit::Holder::Bind,
-        Holder::Mapping => wit::Holder::Mapping,
-        Holder::Capture => wit::Holder::Capture,
-    };
-    wit::TimedHold {
-        holder,
-        until: point(hold.until),
-    }
-}
-
-fn error(why: wit::TableError) -> TableError {
-    match why {
-        wit::TableError::InUse => TableError::InUse,
-        wit::TableError::Unknown => TableError::Unknown,
-        wit::TableError::Empty => TableError::Empty,
-        wit::TableError::MaxSegment => TableError::MaxSegment,
-        wit::TableError::TooLarge => TableError::TooLarge,
-        wit::TableError::Overflow => TableError::Overflow,
+    fn dump(&self) -> Vec<TableState> {
+        asked(wit::dump).into_iter().map(state).collect()
     }
 }

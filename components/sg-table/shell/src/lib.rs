@@ -1,11 +1,13 @@
 //! WIT shell of sg-table.
 
 use bindings::exports::gpumm::memory::sg_table as wit;
-use gpumm_contract::table::{Hold, Holder, TableError, Tables};
-use gpumm_contract::{Extent, Point, Segment, TableId, TimelineId};
+use gpumm_contract::table::Tables;
+use gpumm_contract::{Segment, TableId};
 use gpumm_sg_table::SgTables;
 use gpumm_shell_support::State;
 use gpumm_shell_support::trap::{at, site};
+
+mod convert;
 
 mod bindings {
     wit_bindgen::generate!({ world: "sg-table-keeper", path: "../../../wit", generate_all });
@@ -42,23 +44,21 @@ impl wit::Guest for Shell {
         max_segment: u64,
     ) -> Result<Vec<wit::Segment>, wit::TableError> {
         at(site::TABLE_BUILD);
-        let extents: Vec<Extent> = extents
-            .into_iter()
-            .map(|e| Extent {
-                offset: e.offset,
-                bytes: e.bytes,
-            })
-            .collect();
-        match with(|tables| tables.build(TableId(table), &extents, base, max_segment)) {
-            Ok(segments) => Ok(segments
-                .into_iter()
-                .map(|s| wit::Segment {
-                    address: s.address,
-                    bytes: s.bytes,
-                })
-                .collect()),
-            Err(why) => Err(error(why)),
-        }
+        let extents = convert::extents(extents);
+        let built = with(|tables| tables.build(TableId(table), &extents, base, max_segment));
+        convert::segments(built)
+    }
+
+    fn build_clamped(
+        table: wit::TableId,
+        extents: Vec<wit::Extent>,
+        base: u64,
+        limits: wit::Limits,
+    ) -> Result<Vec<wit::Segment>, wit::TableError> {
+        at(site::TABLE_BUILD_CLAMPED);
+        let (extents, limits) = (convert::extents(extents), convert::limits(limits));
+        let built = with(|tables| tables.build_clamped(TableId(table), &extents, base, limits));
+        convert::segments(built)
     }
 
     fn adopt(
@@ -68,66 +68,45 @@ impl wit::Guest for Shell {
         holds: Vec<wit::TimedHold>,
     ) -> Result<(), wit::TableError> {
         at(site::TABLE_ADOPT);
-        let segments: Vec<Segment> = segments
-            .into_iter()
-            .map(|s| Segment {
-                address: s.address,
-                bytes: s.bytes,
-            })
-            .collect();
-        let holds: Vec<Hold> = holds.into_iter().map(hold).collect();
-        with(|tables| tables.adopt(TableId(table), &segments, layout, &holds)).map_err(error)
+        let segment = |s: wit::Segment| Segment {
+            address: s.address,
+            bytes: s.bytes,
+        };
+        let segments: Vec<Segment> = segments.into_iter().map(segment).collect();
+        let holds: Vec<_> = holds.into_iter().map(convert::hold).collect();
+        with(|tables| tables.adopt(TableId(table), &segments, layout, &holds))
+            .map_err(convert::error)
     }
 
     fn hold(table: wit::TableId, new: wit::TimedHold) -> Result<(), wit::TableError> {
         at(site::TABLE_HOLD);
-        with(|tables| tables.hold(TableId(table), hold(new))).map_err(error)
+        with(|tables| tables.hold(TableId(table), convert::hold(new))).map_err(convert::error)
+    }
+
+    fn get(table: wit::TableId, holder: wit::Holder) -> Result<(), wit::TableError> {
+        at(site::TABLE_GET);
+        with(|tables| tables.get(TableId(table), convert::holder(holder))).map_err(convert::error)
+    }
+
+    fn put(table: wit::TableId, holder: wit::Holder) -> Result<bool, wit::TableError> {
+        at(site::TABLE_PUT);
+        with(|tables| tables.put(TableId(table), convert::holder(holder))).map_err(convert::error)
     }
 
     fn put_layout(table: wit::TableId) -> Result<bool, wit::TableError> {
         at(site::TABLE_PUT_LAYOUT);
-        with(|tables| tables.put_layout(TableId(table))).map_err(error)
+        with(|tables| tables.put_layout(TableId(table))).map_err(convert::error)
     }
 
     fn retire(reached: wit::Point) -> Vec<wit::TableId> {
         at(site::TABLE_RETIRE);
-        with(|tables| tables.retire(point(reached)))
-            .into_iter()
-            .map(|table| table.0)
-            .collect()
+        let released = with(|tables| tables.retire(convert::point(reached)));
+        released.into_iter().map(|table| table.0).collect()
     }
-}
 
-fn point(point: wit::Point) -> Point {
-    Point {
-        timeline: TimelineId(point.timeline),
-        value: point.value,
-    }
-}
-
-fn hold(hold: wit::TimedHold) -> Hold {
-    let holder = match hold.holder {
-        wit::Holder::Layout => Holder::Layout,
-        wit::Holder::Access => Holder::Access,
-        wit::Holder::Copy => Holder::Copy,
-        wit::Holder::CpuFallback => Holder::CpuFallback,
-        wit::Holder::Bind => Holder::Bind,
-        wit::Holder::Mapping => Holder::Mapping,
-        wit::Holder::Capture => Holder::Capture,
-    };
-    Hold {
-        holder,
-        until: point(hold.until),
-    }
-}
-
-fn error(why: TableError) -> wit::TableError {
-    match why {
-        TableError::InUse => wit::TableError::InUse,
-        TableError::Unknown => wit::TableError::Unknown,
-        TableError::Empty => wit::TableError::Empty,
-        TableError::MaxSegment => wit::TableError::MaxSegment,
-        TableError::TooLarge => wit::TableError::TooLarge,
-        TableError::Overflow => wit::TableError::Overflow,
+    fn dump() -> Vec<wit::TableState> {
+        at(site::TABLE_DUMP);
+        let states = with(|tables| tables.dump());
+        states.into_iter().map(convert::state).collect()
     }
 }

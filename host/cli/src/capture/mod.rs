@@ -16,19 +16,19 @@ What a capture is:
   When a copy, a fill or a job fails on the device, gpumm keeps what it worked on in a file of
   JSON, before the operation's fence is reached: why it failed and what was done about it, the
   scatter-gather tables as they were submitted with SHA-256 of what they showed before the
-  repair, where the timelines stood, the last plans, and the components that made them. The
-  first failures of each timeline are kept, as capture-TIMELINE-VALUE.json.
+  repair, where the timelines stood, the plans around it, and the components that made them.
+  The first failures of each timeline are kept, as capture-TIMELINE-VALUE.json.
 
 Reading one:
   'show' begins with what failed and why, and what was done about it. In the plans, an arrow
-  marks the operation that failed; 'copy 12 -> 15, 65536 bytes, reaches copy 7' copies from
-  table 12 to table 15, and timeline 'copy' stands at 7 when it is done.
+  marks the operation that failed; 'copy 12 -> 15, 65536 bytes, reaches sim/copy 7' copies
+  from table 12 to table 15, and timeline 'sim/copy' stands at 7 when it is done.
 
 Examples:
-  gpumm capture show capture-copy-7.json
-  gpumm capture show capture-copy-7.json --all | less
-  gpumm capture show capture-copy-7.json --json | jq '.tables[] | {role, sha256}'
-  cat capture-copy-7.json | gpumm capture show -
+  gpumm capture show capture-sim-copy-7.json
+  gpumm capture show capture-sim-copy-7.json --all | less
+  gpumm capture show capture-sim-copy-7.json --json | jq '.tables[] | {role, sha256}'
+  cat capture-sim-copy-7.json | gpumm capture show -
   gpumm capture schema > capture.schema.json
 
 Exit status:

@@ -232,7 +232,7 @@ fn plans(page: &mut Page, plans: &[Plan]) {
     if plans.is_empty() {
         return;
     }
-    page.heading("Last plans, newest last:");
+    page.heading("Plans, newest last:");
     for plan in plans {
         let operations = counted(plan.operations.len() as u64, "operation");
         page.line(format!("  batch {}, {operations}", plan.batch));

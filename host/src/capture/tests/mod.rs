@@ -41,7 +41,8 @@ fn with_context<T>(call: impl FnOnce(&Context<'_>) -> T) -> T {
         device: "sim",
         timelines: &fences(),
         memories: &MEMORIES,
-        components: &components(),
+        // One component in two slots is named once.
+        components: &[components(), components()].concat(),
     })
 }
 
@@ -311,7 +312,7 @@ fn names_of_timelines_become_names_of_files() {
     let folder = Folder::new();
     let captures = folder.captures(Limits::default());
     let long = "x".repeat(300);
-    let names = ["copy/0", "copy 0", "../up", "", "süd", "a.b_c-d", &long];
+    let names = ["sim/copy", "copy 0", "../up", "", "süd", "a.b_c-d", &long];
     let fence = |(timeline, name): (u32, &str)| Fence {
         timeline,
         name: name.into(),
@@ -331,12 +332,12 @@ fn names_of_timelines_become_names_of_files() {
     assert!(captures.problems().is_empty(), "{:?}", captures.problems());
     let mut expected = vec![
         "capture--t3-5.json".to_owned(),
-        "capture-..-up-t2-5.json".to_owned(),
+        "capture-..-up-5.json".to_owned(),
         "capture-a.b_c-d-5.json".to_owned(),
-        "capture-copy-0-t0-5.json".to_owned(),
-        "capture-copy-0-t1-5.json".to_owned(),
+        "capture-sim-copy-5.json".to_owned(),
+        "capture-copy-0-5.json".to_owned(),
         "capture-s-d-t4-5.json".to_owned(),
-        "capture-timeline-7-t7-5.json".to_owned(),
+        "capture-timeline-7-5.json".to_owned(),
         format!("capture-{}-t6-5.json", "x".repeat(100)),
     ];
     expected.sort();

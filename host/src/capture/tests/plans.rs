@@ -30,26 +30,45 @@ fn copy(value: u64) -> Op<'static> {
 }
 
 #[test]
-fn the_last_plans_are_kept_and_the_failed_operation_is_marked() {
+fn the_plans_around_the_failed_operation_are_kept() {
     let folder = Folder::new();
+    let plan_words = 200 * (plan(0).len() + 16);
     let captures = folder.captures(Limits {
-        plans: 3,
+        plans: 4,
+        plan_words,
         ..Limits::default()
     });
-    (10..15).for_each(|batch| captures.note_plan(batch, &plan(batch)));
-    take(&captures, at(0, 13));
-    take(&captures, at(1, 14));
-    let seen = |name: &str| {
-        let plans = folder.capture(name).plans;
-        plans
-            .into_iter()
-            .map(|p| (p.batch, p.failed))
-            .collect::<Vec<_>>()
+    (0..1000).for_each(|batch| captures.note_plan(batch, &plan(batch)));
+    let seen = |timeline, value| {
+        take(&captures, at(timeline, value));
+        let name = ["copy", "run"][timeline as usize];
+        let plans = folder
+            .capture(&format!("capture-{name}-{value}.json"))
+            .plans;
+        let marked = |plan: &Plan| plan.failed.map(|n| (plan.batch, n));
+        let batches: Vec<u64> = plans.iter().map(|plan| plan.batch).collect();
+        (batches, plans.iter().filter_map(marked).collect::<Vec<_>>())
     };
-    let copy = seen("capture-copy-13.json");
-    assert_eq!(copy, [(12, None), (13, Some(0)), (14, None)]);
-    let run = seen("capture-run-14.json");
-    assert_eq!(run, [(12, None), (13, None), (14, Some(1))]);
+    assert_eq!(seen(0, 900), (vec![899, 900, 901, 902], vec![(900, 0)]));
+    assert_eq!(seen(1, 998), (vec![996, 997, 998, 999], vec![(998, 1)]));
+    assert_eq!(seen(1, 999), (vec![996, 997, 998, 999], vec![(999, 1)]));
+    // The oldest that is remembered, and the youngest that is not.
+    assert_eq!(seen(0, 800), (vec![800, 801, 802], vec![(800, 0)]));
+    assert_eq!(seen(0, 799), (vec![996, 997, 998, 999], vec![]));
+}
+
+#[test]
+fn one_large_plan_does_not_push_out_the_last_ones() {
+    let folder = Folder::new();
+    let captures = folder.captures(Limits {
+        plans: 2,
+        plan_words: 1,
+        ..Limits::default()
+    });
+    (0..5).for_each(|batch| captures.note_plan(batch, &plan(batch)));
+    take(&captures, at(0, 4));
+    let plans = folder.capture("capture-copy-4.json").plans;
+    assert!(plans.iter().map(|plan| plan.batch).eq([3, 4]));
 }
 
 #[test]

@@ -78,6 +78,9 @@ pub enum Error {
     /// A size, offset or name of the caller is out of bounds.
     #[error("{0}")]
     Argument(String),
+    /// A move of the buffer has ended the CPU's access to it.
+    #[error("a move of the buffer has ended this access")]
+    Revoked,
     /// The request log could not be written or read.
     #[error("request log: {0}")]
     Log(String),

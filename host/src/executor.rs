@@ -2,6 +2,7 @@
 
 use crate::capture::{Role, TableSubmitted};
 use crate::failsafe::{Failsafe, Watch, What};
+use crate::guard::{Guard, Opened};
 use crate::job::Job;
 use gpumm_contract::{
     AllocationId, BufferId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
@@ -80,6 +81,8 @@ pub(crate) enum DeviceOp {
 pub(crate) struct WaitingJob {
     pub(crate) job: Job,
     pub(crate) outcome: Arc<hw::Outcome>,
+    /// The CPU's access that this is, if it is one.
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 /// Where a memory type is on the device.
@@ -135,6 +138,9 @@ pub(crate) struct Executor {
     failsafe: Arc<Failsafe>,
     /// Waits that the next submission of a timeline carries.
     waits: BTreeMap<TimelineId, Vec<hw::Point>>,
+    /// The timelines of the CPU's accesses, with the last one on each.
+    cpu: BTreeMap<TimelineId, Option<Arc<Guard>>>,
+    timelines: Arc<hw::Timelines>,
 }
 
 impl Executor {
@@ -143,6 +149,8 @@ impl Executor {
         engines: BTreeMap<TimelineId, hw::EngineId>,
         spaces: Arc<Spaces>,
         failsafe: Arc<Failsafe>,
+        timelines: Arc<hw::Timelines>,
+        cpu: &[TimelineId],
     ) -> Self {
         Executor {
             device,
@@ -150,6 +158,8 @@ impl Executor {
             spaces,
             failsafe,
             waits: BTreeMap::new(),
+            cpu: cpu.iter().map(|&t| (t, None)).collect(),
+            timelines,
         }
     }
 
@@ -168,12 +178,7 @@ impl Executor {
     ) -> Result<(), hw::DeviceError> {
         for op in ops {
             match op {
-                DeviceOp::Wait { timeline, point } => {
-                    self.waits
-                        .entry(timeline)
-                        .or_default()
-                        .push(hardware_point(point));
-                }
+                DeviceOp::Wait { timeline, point } => self.wait(timeline, point),
                 DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None, None)?,
                 DeviceOp::Unmap { segments } => {
                     let segments = self.spaces.list(self.spaces.host, &segments)?;
@@ -220,12 +225,15 @@ impl Executor {
                     };
                     self.submit(at, command, None, Some(what))?;
                 }
+                DeviceOp::Run { at, job, memory } if self.cpu.contains_key(&at.timeline) => {
+                    self.by_cpu(at, memory, jobs.remove(&job))?;
+                }
                 DeviceOp::Run { at, job, memory } => {
                     let list = |m: &Memory| Ok((self.spaces.segments(m)?, m.bytes));
                     let lists = memory.iter().map(list);
                     let lists = lists.collect::<Result<Vec<_>, hw::DeviceError>>()?;
                     match jobs.remove(&job) {
-                        Some(WaitingJob { job, outcome }) => {
+                        Some(WaitingJob { job, outcome, .. }) => {
                             let name = job.name().to_owned();
                             let what = What::Job { memory, name };
                             self.submit(at, job.command(&lists), Some(outcome), Some(what))?;
@@ -233,6 +241,55 @@ impl Executor {
                         None => self.submit(at, hw::Command::Nop, None, None)?,
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next operation of a timeline waits for a point. An access of the CPU that gives way to
+    /// moves ends here; what it waited for is waited for in its place.
+    fn wait(&mut self, timeline: TimelineId, point: Point) {
+        let waits = self.waits.entry(timeline).or_default();
+        if let Some(Some(guard)) = self.cpu.get(&point.timeline)
+            && let Some(instead) = guard.revoke(point)
+        {
+            waits.extend(instead);
+        }
+        waits.push(hardware_point(point));
+    }
+
+    /// Opens an access of the CPU, or passes it by where nobody wants it any more: the planning of
+    /// a request log.
+    fn by_cpu(
+        &mut self,
+        at: Point,
+        memory: Vec<Memory>,
+        waiting: Option<WaitingJob>,
+    ) -> Result<(), hw::DeviceError> {
+        let waits = self.waits.remove(&at.timeline).unwrap_or_default();
+        self.failsafe.submitted(at);
+        let guard = waiting.and_then(|w| w.guard);
+        match (guard, memory.into_iter().next()) {
+            (Some(guard), Some(memory)) => {
+                guard.open(Opened {
+                    at,
+                    waits,
+                    list: self.spaces.segments(&memory)?,
+                    memory,
+                    device: self.device.clone(),
+                    failsafe: self.failsafe.clone(),
+                    timelines: self.timelines.clone(),
+                });
+                self.cpu.insert(at.timeline, Some(guard));
+            }
+            _ => {
+                for point in waits {
+                    // Submitted before, so reached some time; without a limit nothing else fails.
+                    let _ = self.timelines.wait(point, None);
+                }
+                let _ = self
+                    .timelines
+                    .advance(hw::TimelineId(at.timeline.0), at.value);
             }
         }
         Ok(())

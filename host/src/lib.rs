@@ -35,6 +35,7 @@ mod client;
 mod error;
 mod executor;
 mod failsafe;
+mod guard;
 pub mod job;
 mod ledger;
 pub mod log;
@@ -46,7 +47,9 @@ mod slot;
 mod system;
 pub mod wasm;
 
-pub use client::{Batch, Buffer, BufferDesc, BufferState, Client, Ended, Fence, Slot};
+pub use client::{
+    Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, OnMove, Slot,
+};
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;
 pub use gpumm_hw as hw;

@@ -9,7 +9,7 @@ use gpumm_components::{
     MECHANISM_TRAP, TRAP_GROW, TRAP_LOOP, patch_trap, strategy_trap, trap_site as site,
 };
 use gpumm_contract::allocator::{Allocate, Answer, Command};
-use gpumm_contract::table::{Hold, TableError, Tables};
+use gpumm_contract::table::{Hold, Holder, Limits, TableError, TableState, Tables};
 use gpumm_contract::wire::{Kind, Writer};
 use gpumm_contract::{AllocationId, Extent, Point, Segment, TableId};
 use gpumm_hw::OutcomeValue;
@@ -307,6 +307,15 @@ impl Tables for Forgetful {
     ) -> Result<Vec<Segment>, TableError> {
         self.inner.build(t, e, b, m)
     }
+    fn build_clamped(
+        &mut self,
+        t: TableId,
+        e: &[Extent],
+        b: u64,
+        l: Limits,
+    ) -> Result<Vec<Segment>, TableError> {
+        self.inner.build_clamped(t, e, b, l)
+    }
     fn adopt(&mut self, t: TableId, s: &[Segment], l: bool, h: &[Hold]) -> Result<(), TableError> {
         self.inner.adopt(t, s, l, h)
     }
@@ -318,11 +327,20 @@ impl Tables for Forgetful {
             self.inner.hold(table, hold)
         }
     }
+    fn get(&mut self, table: TableId, holder: Holder) -> Result<(), TableError> {
+        self.inner.get(table, holder)
+    }
+    fn put(&mut self, table: TableId, holder: Holder) -> Result<bool, TableError> {
+        self.inner.put(table, holder)
+    }
     fn put_layout(&mut self, table: TableId) -> Result<bool, TableError> {
         self.inner.put_layout(table)
     }
     fn retire(&mut self, reached: Point) -> Vec<TableId> {
         self.inner.retire(reached)
+    }
+    fn dump(&self) -> Vec<TableState> {
+        self.inner.dump()
     }
 }
 

@@ -47,7 +47,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             self.bring_in(used, access, ctx)?;
         }
         // The CPU reaches everything; a device's job needs its memory mapped.
-        if !self.state.cpu_timelines.contains(&access.timeline) {
+        if !self.state.cpu_timelines.contains_key(&access.timeline) {
             for used in &access.uses {
                 self.reach(used.buffer, ctx)?;
             }
@@ -102,7 +102,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         }
         let (table, bytes) = (home.table, buffer.bytes);
         // The CPU's timelines run nothing of their own.
-        let on = match self.state.cpu_timelines.contains(&on) {
+        let on = match self.state.cpu_timelines.contains_key(&on) {
             true => self.copy_timeline(home.memory),
             false => Some(on),
         };

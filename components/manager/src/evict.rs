@@ -14,7 +14,7 @@ use gpumm_contract::{BufferId, Extent, MemoryTypeId};
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Serves a wish, evicting buffers one by one, least recently used first, until it fits.
     ///
-    /// Buffers that the current request needs are spared. A victim whose own way out is full is
+    /// Buffers that the current request needs, or the CPU uses, are spared. A victim whose own way out is full is
     /// passed over. Evictions stand even when the wish fails in the end.
     /// Errors: [`Status::NoSpace`] when nothing evictable is left.
     /// Complexity: one call of the strategy per victim and one of the target's.
@@ -58,7 +58,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let lru = &self.state.memory.get(&memory)?.lru;
         let from = after.map_or(Unbounded, Excluded);
         lru.range((from, Unbounded))
-            .find(|key| !ctx.locked.contains(&key.2))
+            .find(|key| !ctx.locked.contains(&key.2) && !self.state.pinned(key.2))
             .copied()
     }
 

@@ -71,8 +71,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 if role == Role::Copy {
                     self.state.copy_timelines.push(completed.timeline);
                 }
-                if role == Role::Cpu {
-                    self.state.cpu_timelines.insert(completed.timeline);
+                if let Role::Cpu | Role::RevocableCpu = role {
+                    let pins = role == Role::Cpu;
+                    self.state.cpu_timelines.insert(completed.timeline, pins);
                 }
                 let old = self
                     .state

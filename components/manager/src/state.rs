@@ -135,8 +135,8 @@ pub(crate) struct State {
     pub(crate) completed: BTreeMap<TimelineId, u64>,
     /// The timelines that the manager's own copies run on.
     pub(crate) copy_timelines: Vec<TimelineId>,
-    /// The timelines that the CPU's accesses stand on.
-    pub(crate) cpu_timelines: BTreeSet<TimelineId>,
+    /// The timelines that the CPU's accesses stand on, and whether they keep buffers resident.
+    pub(crate) cpu_timelines: BTreeMap<TimelineId, bool>,
     /// Tables whose memory the device's DMA may reach, with their bytes.
     pub(crate) mapped: BTreeMap<TableId, (MemoryTypeId, u64)>,
     /// By the buffer that left, and the table of what it left.
@@ -150,6 +150,14 @@ impl State {
         self.completed
             .get(&point.timeline)
             .is_some_and(|&c| c >= point.value)
+    }
+
+    /// Whether the CPU is using a buffer's memory and keeps it where it is.
+    pub(crate) fn pinned(&self, id: BufferId) -> bool {
+        let open =
+            |p: Point| self.cpu_timelines.get(&p.timeline) == Some(&true) && !self.reached(p);
+        let home = self.buffers.get(&id).map(|b| &b.home);
+        home.is_some_and(|h| h.readers.iter().chain(h.writers.iter()).any(open))
     }
 
     /// Puts a buffer into the eviction order of its memory type, or takes it out.

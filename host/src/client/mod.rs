@@ -2,10 +2,12 @@
 
 mod batch;
 mod buffer;
+mod cpu;
 mod fence;
 
 pub use batch::{Batch, Ended, Slot};
 pub use buffer::{Buffer, BufferDesc, BufferState};
+pub use cpu::{CpuGuard, OnMove};
 pub use fence::Fence;
 
 use crate::error::Error;

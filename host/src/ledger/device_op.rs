@@ -38,7 +38,7 @@ impl Check<'_> {
             .ledger
             .timelines
             .get(&at.timeline)
-            .is_some_and(|t| t.role == Role::Cpu);
+            .is_some_and(|t| matches!(t.role, Role::Cpu | Role::RevocableCpu));
         let host = |m: &MemoryFacts| m.kind.is_host();
         let needs = self.ledger.memory.get(&resolved.0.kind).is_some_and(host);
         let mapped = self.ledger.tables.get(&table).is_some_and(|t| t.mapped);

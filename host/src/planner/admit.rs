@@ -3,13 +3,21 @@
 use super::{Planner, Verb};
 use crate::error::Error;
 use crate::executor::WaitingJob;
+use crate::guard::Guard;
 use crate::job::Job;
 use gpumm_contract::request::{Access, Create, Intent, Request, Use};
-use gpumm_contract::{BufferId, JobId, Stamp, TenantId};
+use gpumm_contract::{BufferId, JobId, Point, Stamp, TenantId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// Buffers that this batch creates before a verb that uses them.
-pub(super) type Newborn = BTreeMap<BufferId, (TenantId, u64)>;
+/// What this batch has before the ledger knows of it.
+#[derive(Default)]
+pub(super) struct Newborn {
+    /// Buffers that are created before a verb that uses them.
+    buffers: BTreeMap<BufferId, (TenantId, u64)>,
+    /// The newest points of the CPU's timelines that are taken.
+    guards: Vec<Point>,
+}
 
 impl Planner {
     /// Makes a request of a verb.
@@ -26,7 +34,7 @@ impl Planner {
                 placement,
                 priority,
             } => {
-                newborn.insert(buffer, (tenant, bytes));
+                newborn.buffers.insert(buffer, (tenant, bytes));
                 Ok(Request::Create(Create {
                     buffer,
                     tenant,
@@ -38,8 +46,18 @@ impl Planner {
             }
             Verb::Release { tenant, buffer } => {
                 self.owned(tenant, buffer, newborn)?;
-                newborn.remove(&buffer);
+                newborn.buffers.remove(&buffer);
                 Ok(Request::Release(buffer))
+            }
+            Verb::Guard {
+                tenant,
+                buffer,
+                write,
+                revocable,
+                guard,
+            } => {
+                self.owned(tenant, buffer, newborn)?;
+                self.admit_guard((buffer, write, revocable), guard, stamp, newborn)
             }
             Verb::Access {
                 tenant,
@@ -57,7 +75,13 @@ impl Planner {
                 let uses = uses
                     .map(|(buffer, intent)| Use { buffer, intent })
                     .collect();
-                self.jobs.insert(id, WaitingJob { job, outcome });
+                let guard = None;
+                let waiting = WaitingJob {
+                    job,
+                    outcome,
+                    guard,
+                };
+                self.jobs.insert(id, waiting);
                 let timeline = self.run_timeline;
                 Ok(Request::Access(Access {
                     job: id,
@@ -68,6 +92,42 @@ impl Planner {
                 }))
             }
         }
+    }
+
+    /// An access of the CPU is a job that does nothing, on a timeline that no other open access
+    /// stands on.
+    fn admit_guard(
+        &mut self,
+        (buffer, write, revocable): (BufferId, bool, bool),
+        guard: Arc<Guard>,
+        stamp: Stamp,
+        newborn: &mut Newborn,
+    ) -> Result<Request, Error> {
+        let kind = match revocable {
+            true => &self.cpu.revocable,
+            false => &self.cpu.waiting,
+        };
+        let last = self.last_points_of(kind.clone())?;
+        let idle = |p: &&Point| self.delivered.is_reached(**p) && !newborn.guards.contains(p);
+        let full = || Error::Argument("too many accesses of the CPU are open on the device".into());
+        let point = *last.iter().find(idle).ok_or_else(full)?;
+        newborn.guards.push(point);
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        let waiting = WaitingJob {
+            job: Job::Nothing,
+            outcome: Arc::default(),
+            guard: Some(guard),
+        };
+        self.jobs.insert(id, waiting);
+        let intent = if write { Intent::Write } else { Intent::Read };
+        Ok(Request::Access(Access {
+            job: id,
+            timeline: point.timeline,
+            stamp,
+            anywhere: true,
+            uses: vec![Use { buffer, intent }],
+        }))
     }
 
     /// The size of a tenant's buffer.
@@ -81,7 +141,7 @@ impl Planner {
         let old = ledger
             .buffer_tenant(buffer)
             .zip(ledger.buffer_bytes(buffer));
-        match old.or_else(|| newborn.get(&buffer).copied()) {
+        match old.or_else(|| newborn.buffers.get(&buffer).copied()) {
             Some((owner, bytes)) if owner == tenant => Ok(bytes),
             // The same words for a foreign and for a dead buffer: nobody learns what others have.
             _ => Err(Error::Argument(format!(

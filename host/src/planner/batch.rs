@@ -10,9 +10,9 @@ use super::admit::Newborn;
 use super::{Desk, Planner, Reply, Verb};
 use crate::error::{ComponentFault, Error};
 use crate::ledger::{Accepted, Shows};
-use gpumm_contract::Point;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Batch, Request};
+use gpumm_contract::{Point, TimelineId};
 use sha2::{Digest, Sha256};
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -65,7 +65,7 @@ impl Planner {
     fn serve_batch(&mut self, verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
         let mut requests = self.news()?;
         let retires = requests.len();
-        let mut newborn = Newborn::new();
+        let mut newborn = Newborn::default();
         let admitted: Vec<Result<(), Error>> = verbs
             .into_iter()
             .map(|verb| {
@@ -352,6 +352,13 @@ impl Planner {
             }
         }
         Ok(())
+    }
+
+    /// The newest points of some timelines.
+    pub(super) fn last_points_of(&mut self, of: Vec<TimelineId>) -> Result<Vec<Point>, Error> {
+        let mut last = self.last_points()?;
+        last.retain(|p| of.contains(&p.timeline));
+        Ok(last)
     }
 
     /// The newest point of every timeline of the device.

@@ -19,6 +19,7 @@ use crate::client::BufferState;
 use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, WaitingJob};
 use crate::failsafe::Failsafe;
+use crate::guard::Guard;
 use crate::ledger::{Counts, Ledger};
 use crate::log::LogWriter;
 use crate::parts::{Mechanism, MechanismSource, Parts, SlotDesk};
@@ -88,6 +89,13 @@ pub(crate) enum Verb {
         tenant: TenantId,
         buffer: BufferId,
     },
+    Guard {
+        tenant: TenantId,
+        buffer: BufferId,
+        write: bool,
+        revocable: bool,
+        guard: Arc<Guard>,
+    },
 }
 
 /// How a verb ended well.
@@ -156,6 +164,7 @@ pub(crate) struct Planner {
     delivered: Delivered,
     failsafe: Arc<Failsafe>,
     resets: u64,
+    cpu: CpuTimelines,
     /// Buffers whose content was lost.
     poisoned: BTreeSet<BufferId>,
     jobs: HashMap<JobId, WaitingJob>,
@@ -187,8 +196,22 @@ pub(crate) struct Setup {
     pub(crate) pacing: Pacing,
     pub(crate) log: Option<LogWriter>,
     pub(crate) failsafe: Arc<Failsafe>,
-    /// The timelines of the CPU's accesses.
-    pub(crate) cpu: Vec<TimelineId>,
+    pub(crate) cpu: CpuTimelines,
+}
+
+/// The timelines of the CPU's accesses: those that keep buffers where they are, and those that
+/// give way to moves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CpuTimelines {
+    pub(crate) waiting: Vec<TimelineId>,
+    pub(crate) revocable: Vec<TimelineId>,
+}
+
+impl CpuTimelines {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = TimelineId> {
+        self.waiting.iter().chain(&self.revocable).copied()
+    }
 }
 
 impl Planner {
@@ -228,9 +251,10 @@ impl Planner {
             system,
             vram,
             run_timeline,
-            delivered: Delivered::new(timelines, pacing, cpu.iter().copied().collect()),
+            delivered: Delivered::new(timelines, pacing, cpu.all().collect()),
             failsafe,
             resets: 0,
+            cpu,
             poisoned: BTreeSet::new(),
             jobs: HashMap::new(),
             next_stamp: 1,
@@ -294,7 +318,13 @@ impl Planner {
 
     /// Makes a job known that a logged request names.
     pub(crate) fn add_job(&mut self, id: JobId, job: Job, outcome: Arc<hw::Outcome>) {
-        self.jobs.insert(id, WaitingJob { job, outcome });
+        let guard = None;
+        let waiting = WaitingJob {
+            job,
+            outcome,
+            guard,
+        };
+        self.jobs.insert(id, waiting);
     }
 
     /// Replaces the mechanism by another one, rebuilt from the facts.

@@ -115,6 +115,11 @@ impl Delivered {
         Ok(fresh)
     }
 
+    /// Whether a point is reached now, delivered or not.
+    pub(super) fn is_reached(&self, point: Point) -> bool {
+        self.timelines.reached(hardware_point(point))
+    }
+
     /// What was delivered of a timeline.
     pub(super) fn known(&self, timeline: TimelineId) -> u64 {
         self.known.get(&timeline).copied().unwrap_or(0)

@@ -10,7 +10,7 @@ use crate::failsafe::{self, Failsafe};
 use crate::ledger::Ledger;
 use crate::log::{LogHeader, LogWriter};
 use crate::parts::Parts;
-use crate::planner::{Desk, Pacing, Planner, Setup, start};
+use crate::planner::{CpuTimelines, Desk, Pacing, Planner, Setup, start};
 use crate::slot::Slot;
 use crate::system::{SYSTEM_GRANULE, SystemPool};
 use crate::wasm::{WasmMechanism, WasmStrategy};
@@ -23,7 +23,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-/// How many accesses of the CPU may be open at once on a device.
+/// How many accesses of the CPU of either kind may be open at once on a device.
 const CPU_TIMELINES: usize = 4;
 
 /// Makes a device when the Runtime's timelines and system memory exist.
@@ -243,14 +243,21 @@ impl Site<'_> {
         if copy_engines == 0 {
             return Err(missing("it has no copy engine"));
         }
-        let cpu: Vec<TimelineId> = (0..CPU_TIMELINES)
-            .map(|n| format!("{}/cpu{n}", properties.name))
-            .map(|name| TimelineId(self.timelines.create(&name).0))
-            .collect();
+        let timelines = |kind: &str| -> Vec<TimelineId> {
+            (0..CPU_TIMELINES)
+                .map(|n| format!("{}/{kind}{n}", properties.name))
+                .map(|name| TimelineId(self.timelines.create(&name).0))
+                .collect()
+        };
+        let cpu = CpuTimelines {
+            waiting: timelines("cpu"),
+            revocable: timelines("revocable"),
+        };
         let memory = memory_types(&vram, self.system_bytes, self.gtt_bytes);
         let mut roles: Vec<_> = copies.iter().map(|(at, _)| (*at, Role::Copy)).collect();
         roles.push((run.0, Role::Run));
-        roles.extend(cpu.iter().map(|at| (*at, Role::Cpu)));
+        roles.extend(cpu.waiting.iter().map(|at| (*at, Role::Cpu)));
+        roles.extend(cpu.revocable.iter().map(|at| (*at, Role::RevocableCpu)));
         let ledger = Ledger::new(&memory, &roles);
         let geometry = Geometry {
             size: vram.size,
@@ -294,7 +301,14 @@ impl Site<'_> {
         let failsafe = Failsafe::new(site, Captures::new(captures, Limits::default()));
         let failsafe = Arc::new(failsafe);
         let engines = copies.into_iter().chain([run]).collect();
-        let executor = Executor::new(device.clone(), engines, spaces, failsafe.clone());
+        let executor = Executor::new(
+            device.clone(),
+            engines,
+            spaces,
+            failsafe.clone(),
+            self.timelines.clone(),
+            &cpu.all().collect::<Vec<_>>(),
+        );
         let header = LogHeader {
             device: properties.name.clone(),
             vram_bytes: vram.size,

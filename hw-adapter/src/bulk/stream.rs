@@ -11,6 +11,9 @@ use super::AHEAD;
 /// What streaming stores write at once without reading.
 const LINE: usize = 64;
 
+/// What a loop does at once.
+const GROUP: usize = 4 * LINE;
+
 /// The widest vectors of this processor.
 #[derive(Clone, Copy)]
 pub(crate) struct Stream(Width);
@@ -48,9 +51,11 @@ impl Stream {
         to_head.copy_from_slice(from_head);
         // Up to here the loads are followed by others of this piece, then by the next one's.
         let own = to.len().saturating_sub(AHEAD) / LINE * LINE;
-        let (to_own, to_last) = to.split_at_mut(own);
-        let (from_own, from_last) = from.split_at(own);
-        self.copy_lines(to_own, from_own, from.as_ptr().wrapping_add(AHEAD));
+        let (to, to_last) = to.split_at_mut(own);
+        let (from, from_last) = from.split_at(own);
+        if own > 0 {
+            self.copy_lines(to, from, from.as_ptr().wrapping_add(AHEAD));
+        }
         self.copy_lines(to_last, from_last, next.unwrap_or(from_last.as_ptr()));
         to_tail.copy_from_slice(from_tail);
     }
@@ -135,33 +140,35 @@ macro_rules! loops {
         #[target_feature(enable = $feature)]
         unsafe fn $copy(to: *mut u8, from: *const u8, len: usize, ahead: *const u8) {
             const VECTORS: usize = LINE / size_of::<$vector>();
-            let line = |at: usize| {
-                // SAFETY: the caller vouches for the bytes of the line; loads need no
-                // alignment, and vectors of a line are aligned as the stores need.
+            let mut at = 0;
+            while at + GROUP <= len {
+                for line in 0..GROUP / LINE {
+                    // Of whatever address, a prefetch does nothing that can be seen.
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at + line * LINE).cast());
+                }
+                // SAFETY: the caller vouches for the bytes; loads need no alignment, and
+                // vectors of a line are aligned as the stores need.
                 unsafe {
-                    let mut vectors = [$set(0); VECTORS];
+                    let from = from.add(at).cast::<$vector>();
+                    let to = to.add(at).cast::<$vector>();
+                    // All loads first: they wait for memory, the stores only for them.
+                    let mut vectors = [$set(0); GROUP / LINE * VECTORS];
                     for (n, vector) in vectors.iter_mut().enumerate() {
-                        *vector = $load(from.add(at).cast::<$vector>().add(n));
+                        *vector = $load(from.add(n));
                     }
                     for (n, vector) in vectors.into_iter().enumerate() {
-                        $stream(to.add(at).cast::<$vector>().add(n), vector);
+                        $stream(to.add(n), vector);
                     }
                 }
-            };
-            let soon = |at: usize| {
-                // Of whatever address, a prefetch does nothing that can be seen.
-                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at).cast());
-            };
-            let mut at = 0;
-            while at + 4 * LINE <= len {
-                (0..4).for_each(|n| soon(at + n * LINE));
-                (0..4).for_each(|n| line(at + n * LINE));
-                at += 4 * LINE;
+                at += GROUP;
             }
             while at < len {
-                soon(at);
-                line(at);
-                at += LINE;
+                // SAFETY: as above.
+                unsafe {
+                    let vector = $load(from.add(at).cast::<$vector>());
+                    $stream(to.add(at).cast::<$vector>(), vector);
+                }
+                at += size_of::<$vector>();
             }
         }
 

@@ -127,6 +127,10 @@ impl Fact {
                         completed,
                         role: Role::Cpu,
                     },
+                    3 => Fact::Timeline {
+                        completed,
+                        role: Role::RevocableCpu,
+                    },
                     _ => return Err(wrong()),
                 }
             }

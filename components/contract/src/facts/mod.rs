@@ -93,8 +93,10 @@ pub enum Role {
     Run,
     /// Copies of the memory manager.
     Copy,
-    /// Accesses of the CPU: one at a time on each such timeline.
+    /// Accesses of the CPU, one at a time on each such timeline. Their buffers stay resident.
     Cpu,
+    /// Accesses of the CPU that end when their buffer is moved.
+    RevocableCpu,
 }
 
 /// A buffer with its current place.

@@ -1,25 +1,6 @@
-//! Every lie of a plan has a name.
+//! Lies about places, tables and order.
 
 use super::*;
-
-/// The plan, a change of it, and the lie's name.
-type Lie = (&'static str, fn(&mut Case), fn(&Refusal) -> bool);
-
-#[track_caller]
-fn refused(start: fn() -> Ledger, case: fn() -> Case, lies: &[Lie]) {
-    for (name, change, named) in lies {
-        let mut ledger = start();
-        let before = facts(&ledger);
-        let mut lie = case();
-        change(&mut lie);
-        let refusal = lie.check(&mut ledger).map(|_| ()).expect_err(name);
-        assert!(named(&refusal), "'{name}' was refused as {refusal:?}");
-        assert_eq!(facts(&ledger), before, "'{name}' left traces");
-        case()
-            .check(&mut ledger)
-            .unwrap_or_else(|r| panic!("after '{name}' a true plan is refused: {r}"));
-    }
-}
 
 #[test]
 fn lies_about_a_birth_are_named() {
@@ -155,7 +136,7 @@ fn lies_about_a_birth_are_named() {
             ),
             (
                 "dropped early",
-                |c| c.ops.push(Op::DropTable { table: TableId(0) }),
+                |c| c.ops.push(drop_table(0)),
                 |r| matches!(r, Refusal::TableInUse(_)),
             ),
             (
@@ -224,11 +205,12 @@ fn lies_about_a_birth_are_named() {
             (
                 "unsupported",
                 |c| {
-                    c.ops.push(Op::Poison {
-                        buffer: BufferId(1),
+                    c.ops.push(Op::InvalidateTlb {
+                        at: at(RUN, 2),
+                        vm: 0,
                     })
                 },
-                |r| matches!(r, Refusal::Unsupported("poison")),
+                |r| matches!(r, Refusal::Unsupported("invalidate-tlb")),
             ),
         ],
     );
@@ -242,63 +224,63 @@ fn lies_about_an_eviction_are_named() {
         &[
             (
                 "copy too early",
-                |c| _ = c.ops.remove(2),
+                |c| _ = c.ops.remove(3),
                 |r| matches!(r, Refusal::NotOrdered { timeline: COPY, .. }),
             ),
             (
                 "no copy",
                 |c| {
-                    c.ops.drain(2..4);
-                    c.ops[2] = unplace(0, &[at(RUN, 1)]);
-                    c.ops.remove(6);
+                    c.ops.drain(3..5);
+                    c.ops[3] = unplace(0, &[at(RUN, 1)]);
+                    c.ops.remove(7);
                     // The evicted buffer is asked for where nothing arrived.
                     c.requests[1] = access(1, 4);
-                    c.ops[6] = run(2, 4, &[1]);
+                    c.ops[7] = run(2, 4, &[1]);
                 },
                 |r| matches!(r, Refusal::NotResident(_)),
             ),
             (
                 "too early free",
-                |c| c.ops[4] = unplace(0, &[at(COPY, 1)]),
+                |c| c.ops[5] = unplace(0, &[at(COPY, 1)]),
                 |r| matches!(r, Refusal::EndsTooEarly { .. }),
             ),
             (
                 "free without copy's end",
-                |c| c.ops[4] = unplace(0, &[at(RUN, 1)]),
+                |c| c.ops[5] = unplace(0, &[at(RUN, 1)]),
                 |r| matches!(r, Refusal::EndsTooEarly { .. }),
             ),
             (
                 "never freed",
                 |c| {
-                    c.ops.remove(4);
+                    c.ops.remove(5);
                     c.freed.clear();
-                    c.ops[4] = place(2, VRAM, 2, &[extent(65536, 8192)]);
+                    c.ops[5] = place(2, VRAM, 2, &[extent(65536, 8192)]);
                     c.granted[1].2 = vec![extent(65536, 8192)];
-                    c.ops[5] = table(2, 2, 65536, 4096);
+                    c.ops[6] = table(2, 2, 65536, 8192);
                 },
-                |r| matches!(r, Refusal::WrongTable(_)),
+                |r| matches!(r, Refusal::NotGivenBack(AllocationId(0))),
             ),
             (
                 "kept old place",
                 |c| {
-                    c.ops.truncate(4);
+                    c.ops.truncate(5);
                     c.ops.push(answer(0, Status::TooScattered));
                 },
                 |r| matches!(r, Refusal::NotGivenBack(_)),
             ),
             (
                 "overlap",
-                |c| _ = c.ops.remove(4),
+                |c| _ = c.ops.remove(5),
                 |r| matches!(r, Refusal::Overlap { .. }),
             ),
             (
                 "use without wait",
-                |c| _ = c.ops.remove(8),
+                |c| _ = c.ops.remove(9),
                 |r| matches!(r, Refusal::NotOrdered { timeline: RUN, .. }),
             ),
             (
                 "end in the future",
-                |c| c.ops[4] = unplace(0, &[at(COPY, 1), at(RUN, 9)]),
+                |c| c.ops[5] = unplace(0, &[at(COPY, 1), at(RUN, 9)]),
                 |r| matches!(r, Refusal::WaitsForever(_)),
             ),
             (
@@ -308,31 +290,19 @@ fn lies_about_an_eviction_are_named() {
             ),
             (
                 "table dropped under a copy",
-                |c| c.ops.insert(5, Op::DropTable { table: TableId(0) }),
+                |c| c.ops.insert(6, drop_table(0)),
                 |r| matches!(r, Refusal::TableInUse(_)),
             ),
             (
                 "copy to a stranger",
-                |c| {
-                    c.ops.insert(
-                        10,
-                        Op::Copy {
-                            at: at(COPY, 2),
-                            source: TableId(1),
-                            target: TableId(2),
-                            source_offset: 0,
-                            target_offset: 0,
-                            bytes: 8,
-                        },
-                    );
-                },
+                |c| c.ops.insert(11, copy_of(2, 1, 2, 8)),
                 |r| matches!(r, Refusal::CrossesTenants { .. }),
             ),
             (
                 "copy onto itself",
                 |c| {
                     c.ops.insert(
-                        10,
+                        11,
                         Op::Copy {
                             at: at(COPY, 2),
                             source: TableId(1),
@@ -347,7 +317,7 @@ fn lies_about_an_eviction_are_named() {
             ),
             (
                 "number in use",
-                |c| c.ops[5] = place(1, VRAM, 2, &[extent(0, 8192)]),
+                |c| c.ops[6] = place(1, VRAM, 2, &[extent(0, 8192)]),
                 |r| matches!(r, Refusal::InUse("allocation", 1)),
             ),
         ],

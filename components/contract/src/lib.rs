@@ -22,6 +22,7 @@ pub mod plan;
 pub mod point;
 pub mod ranges;
 pub mod request;
+pub mod residue;
 pub mod table;
 pub mod wire;
 
@@ -31,3 +32,4 @@ pub use id::{AllocationId, BufferId, JobId, MemoryTypeId, Stamp, TableId, Tenant
 pub use plan::Op;
 pub use point::{Point, PointSet};
 pub use request::Request;
+pub use residue::Shows;

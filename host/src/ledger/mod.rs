@@ -289,6 +289,14 @@ impl Ledger {
         facts.is_some_and(|t| t.mapped)
     }
 
+    /// Of host memory, how much more the device's DMA could reach, and how much at most.
+    pub(crate) fn aperture(&self, memory: MemoryTypeId) -> Option<(u64, u64)> {
+        let aperture = self.memory.get(&memory)?.kind.aperture?;
+        let all = self.memory.get(&aperture)?.kind.size;
+        let used = self.mapped_bytes.get(&aperture).copied().unwrap_or(0);
+        Some((all.saturating_sub(used), all))
+    }
+
     /// Whether memory of this type is on its way back to whoever hands it out.
     pub(crate) fn is_ending(&self, memory: MemoryTypeId) -> bool {
         let of = |(number, ()): (&AllocationId, &())| self.allocations.get(number);

@@ -7,21 +7,29 @@ use std::collections::BTreeSet;
 
 impl Planner {
     /// How many of the verbs fit in one batch, at least one. Waits for the device when evictions
-    /// could run out of system memory only because freed bytes have not come back yet: memory
-    /// goes back when its last use is delivered.
+    /// could run out of system memory, or of what the device's DMA reaches of it, only because
+    /// freed bytes have not come back yet: memory goes back when its last use is delivered.
     ///
     /// What comes into device memory pushes about as much out; twice that, for the holes.
     ///
     /// Errors: the device must stop.
     pub(super) fn fitting(&mut self, verbs: &[Verb]) -> Result<usize, Error> {
-        let room = self.pool.free_bytes() / 2;
-        let all = self.prefix(verbs, room)?;
         let system = self.system;
-        if all == verbs.len() || !self.desk()?.ledger.is_ending(system) {
+        let free = self.pool.free_bytes();
+        let ledger = &self.desk()?.ledger;
+        let (ending, reach) = (ledger.is_ending(system), ledger.aperture(system));
+        // What is mapped can be unmapped once it is known to be idle.
+        let tight = reach.is_some_and(|(unused, all)| unused < free && unused < all);
+        let unused = reach
+            .filter(|_| tight)
+            .map_or(u64::MAX, |(unused, _)| unused);
+        let all = self.prefix(verbs, free.min(unused) / 2)?;
+        if all == verbs.len() || !ending && !tight {
             return Ok(verbs.len());
         }
         self.drain()?;
-        let room = self.pool.free_bytes() / 2;
+        let size = reach.map_or(u64::MAX, |(_, all)| all);
+        let room = self.pool.free_bytes().min(size) / 2;
         Ok(self.prefix(verbs, room)?.max(1))
     }
 

@@ -4,8 +4,10 @@ use crate::capture::{Role, TableSubmitted};
 use crate::failsafe::{Failsafe, Watch, What};
 use crate::guard::{Guard, Opened};
 use crate::job::Job;
+use crate::runtime::IMPORT;
+use crate::share::{Imports, Share};
 use gpumm_contract::{
-    AllocationId, BufferId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
+    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
 };
 use gpumm_hw as hw;
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +54,8 @@ pub(crate) enum DeviceOp {
         at: Point,
     },
     Unmap {
+        memory: MemoryTypeId,
+        buffer: BufferId,
         segments: Arc<[Segment]>,
     },
     Copy {
@@ -73,6 +77,11 @@ pub(crate) enum DeviceOp {
         at: Point,
         job: JobId,
         memory: Vec<Memory>,
+    },
+    Notify {
+        device: DeviceId,
+        attachment: AttachmentId,
+        gate: Point,
     },
 }
 
@@ -141,6 +150,14 @@ pub(crate) struct Executor {
     /// The timelines of the CPU's accesses, with the last one on each.
     cpu: BTreeMap<TimelineId, Option<Arc<Guard>>>,
     timelines: Arc<hw::Timelines>,
+    sharing: Sharing,
+}
+
+/// What a device has to do with the buffers of others.
+#[derive(Debug)]
+pub(crate) struct Sharing {
+    pub(crate) imports: Arc<Imports>,
+    pub(crate) share: Option<Arc<Share>>,
 }
 
 impl Executor {
@@ -150,6 +167,7 @@ impl Executor {
         spaces: Arc<Spaces>,
         failsafe: Arc<Failsafe>,
         timelines: Arc<hw::Timelines>,
+        sharing: Sharing,
         cpu: &[TimelineId],
     ) -> Self {
         Executor {
@@ -160,6 +178,7 @@ impl Executor {
             waits: BTreeMap::new(),
             cpu: cpu.iter().map(|&t| (t, None)).collect(),
             timelines,
+            sharing,
         }
     }
 
@@ -168,7 +187,7 @@ impl Executor {
         &self.device
     }
 
-    /// Submits every operation of a plan.
+    /// Submits every operation of a plan, and has importers told when all of it stands.
     ///
     /// Errors: the device refuses one, which is a bug of ledger or device; what came before it runs.
     pub(crate) fn execute(
@@ -176,14 +195,37 @@ impl Executor {
         ops: Vec<DeviceOp>,
         jobs: &mut HashMap<JobId, WaitingJob>,
     ) -> Result<(), hw::DeviceError> {
+        let mut told = Vec::new();
+        let done = self.each(ops, jobs, &mut told);
+        // Also of a plan that broke off: nobody else reaches the gates.
+        if let Some(share) = &self.sharing.share {
+            for (device, attachment, gate) in told {
+                share.notify(device, attachment, gate);
+            }
+        }
+        done
+    }
+
+    fn each(
+        &mut self,
+        ops: Vec<DeviceOp>,
+        jobs: &mut HashMap<JobId, WaitingJob>,
+        told: &mut Vec<(DeviceId, AttachmentId, Point)>,
+    ) -> Result<(), hw::DeviceError> {
         for op in ops {
             match op {
+                DeviceOp::Notify {
+                    device,
+                    attachment,
+                    gate,
+                } => told.push((device, attachment, gate)),
                 DeviceOp::Wait { timeline, point } => self.wait(timeline, point),
                 DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None, None)?,
-                DeviceOp::Unmap { segments } => {
-                    let segments = self.spaces.list(self.spaces.host, &segments)?;
-                    self.device.unmap_dma(&segments)?;
-                }
+                DeviceOp::Unmap {
+                    memory,
+                    buffer,
+                    segments,
+                } => self.unmap(memory, buffer, &segments)?,
                 DeviceOp::Copy {
                     at,
                     source,
@@ -244,6 +286,21 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// Ends a mapping; of an import, unless that was ended before.
+    fn unmap(
+        &self,
+        memory: MemoryTypeId,
+        buffer: BufferId,
+        segments: &[Segment],
+    ) -> Result<(), hw::DeviceError> {
+        if memory == IMPORT {
+            let link = self.sharing.imports.get(buffer);
+            return link.map_or(Ok(()), |link| link.unmap());
+        }
+        let segments = self.spaces.list(self.spaces.host, segments)?;
+        self.device.unmap_dma(&segments)
     }
 
     /// The next operation of a timeline waits for a point. An access of the CPU that gives way to

@@ -40,11 +40,16 @@ impl Check<'_> {
             return Err(Refusal::TableInUse(table));
         }
         facts.mapped = false;
+        let (memory, buffer) = (facts.memory, facts.buffer);
         let segments = facts.segments.clone();
         let used = self.ledger.mapped_bytes.get(&aperture).copied();
         let left = used.unwrap_or(0).saturating_sub(bytes);
         self.ledger.mapped_bytes.insert(aperture, left);
-        self.accepted.ops.push(DeviceOp::Unmap { segments });
+        self.accepted.ops.push(DeviceOp::Unmap {
+            memory,
+            buffer,
+            segments,
+        });
         Ok(())
     }
 

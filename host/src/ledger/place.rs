@@ -131,6 +131,7 @@ impl Check<'_> {
         if !self.overlay.freed(allocation, facts.memory) {
             return Err(Refusal::StrategyDisagrees(allocation));
         }
+        self.nobody_imports(facts.table)?;
         let (memory, table) = (facts.memory, facts.table);
         let (buffer, extents) = (facts.buffer, facts.extents.clone());
         let shows = self.ledger.buffers.get(&buffer).map(BufferFacts::shows);

@@ -5,8 +5,9 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::parts::MechanismSource;
 use crate::planner::{DeviceReport, Message, Planner, Reply, Swap, Verb};
+use crate::share::{Imports, Share};
 use crate::slot::StrategyFault;
-use gpumm_contract::{BufferId, TenantId};
+use gpumm_contract::{BufferId, DeviceId, TenantId};
 use gpumm_hw as hw;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -17,6 +18,10 @@ use std::thread::JoinHandle;
 pub(crate) struct DeviceShared {
     pub(crate) device: Arc<dyn hw::Device>,
     pub(crate) timelines: Arc<hw::Timelines>,
+    pub(crate) index: DeviceId,
+    pub(crate) imports: Arc<Imports>,
+    /// None where there is no other device.
+    pub(crate) share: Option<Arc<Share>>,
     sender: Mutex<Option<Sender<Message>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     buffers: AtomicU64,
@@ -26,13 +31,16 @@ impl DeviceShared {
     pub(super) fn new(
         device: Arc<dyn hw::Device>,
         timelines: Arc<hw::Timelines>,
-        sender: Sender<Message>,
-        thread: JoinHandle<()>,
+        (index, imports, share): (DeviceId, Arc<Imports>, Option<Arc<Share>>),
+        (sender, thread): (Sender<Message>, JoinHandle<()>),
     ) -> Self {
         let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
         DeviceShared {
             device,
             timelines,
+            index,
+            imports,
+            share,
             sender,
             thread,
             buffers: AtomicU64::new(1),
@@ -49,6 +57,18 @@ impl DeviceShared {
             .as_ref()
             .and_then(|s| s.send(message).ok())
             .ok_or_else(Self::gone)
+    }
+
+    /// Has the planner do something between two batches and waits for the answer.
+    pub(crate) fn control<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Planner) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = channel();
+        self.send(Message::Control(Box::new(move |planner| {
+            let _ = reply.send(act(planner));
+        })))?;
+        answer.recv().map_err(|_| Self::gone())
     }
 
     /// Sends verbs and waits for their replies.
@@ -134,11 +154,7 @@ impl DeviceHandle {
         &self,
         act: impl FnOnce(&mut Planner) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (reply, answer) = channel();
-        self.shared.send(Message::Control(Box::new(move |planner| {
-            let _ = reply.send(act(planner));
-        })))?;
-        answer.recv().map_err(|_| DeviceShared::gone())
+        self.shared.control(act)
     }
 
     /// What the device has done so far.

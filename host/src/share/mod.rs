@@ -1,0 +1,139 @@
+//! Sharing a buffer of one device with another one: delivering notifications, and seeing to it
+//! that they end.
+//!
+//! ```text
+//! exporter plans a move: notify, gate -> its call returns -> the plan is performed
+//!     -> the importer's planner releases the import -> the points after which nobody reads it
+//!     -> unmapped -> the gate is reached -> the exporter's copy runs
+//! importer traps, is stopped, or is late: unmapped by the host -> what had begun ends -> gate
+//! ```
+//! `link.rs` is one import, `worker.rs` the thread that reaches the gates. No component is called
+//! from here: each planner is asked by a message between two batches of its own.
+
+mod link;
+mod worker;
+
+pub(crate) use link::{Ends, Imports, Link};
+
+use crate::error::Error;
+use crate::planner::Message;
+use crate::runtime::DeviceShared;
+use gpumm_contract::{AttachmentId, DeviceId, Point};
+use gpumm_hw as hw;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use worker::Task;
+
+/// What notifications need of the Runtime.
+#[derive(Default)]
+struct Common {
+    devices: OnceLock<Vec<Weak<DeviceShared>>>,
+    links: Mutex<BTreeMap<AttachmentId, Arc<Link>>>,
+}
+
+impl Common {
+    fn links(&self) -> MutexGuard<'_, BTreeMap<AttachmentId, Arc<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn device(&self, device: DeviceId) -> Option<Arc<DeviceShared>> {
+        let devices = self.devices.get()?;
+        devices.get(device.0 as usize)?.upgrade()
+    }
+}
+
+/// The sharing between the devices of a Runtime.
+pub(crate) struct Share {
+    timeout: Duration,
+    common: Arc<Common>,
+    next: AtomicU64,
+    /// A worker per importing device.
+    workers: Vec<Sender<Task>>,
+}
+
+impl std::fmt::Debug for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Share")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Share {
+    /// Sharing between so many devices; `timeout` is how long an importer has.
+    ///
+    /// Errors: the system gives no thread.
+    pub(crate) fn new(
+        devices: usize,
+        timeout: Duration,
+        timelines: &Arc<hw::Timelines>,
+    ) -> Result<Self, Error> {
+        let common = Arc::new(Common::default());
+        let start = |n| worker::start(n, common.clone(), timelines.clone());
+        let workers = (0..devices).map(start).collect::<Result<_, _>>();
+        Ok(Share {
+            timeout,
+            common: common.clone(),
+            next: AtomicU64::new(1),
+            workers: workers.map_err(|e| Error::System(format!("no thread to share: {e}")))?,
+        })
+    }
+
+    /// Makes the devices known, in the order of their numbers.
+    pub(crate) fn begin(&self, devices: &[Arc<DeviceShared>]) {
+        let devices = devices.iter().map(Arc::downgrade).collect();
+        let _ = self.common.devices.set(devices);
+    }
+
+    /// A new import, which nobody has attached yet.
+    pub(crate) fn link(&self, ends: Ends, importer: &DeviceShared) -> Arc<Link> {
+        let attachment = AttachmentId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (device, imports) = (importer.device.clone(), importer.imports.clone());
+        let link = Arc::new(Link::new(attachment, ends, device, imports));
+        self.common.links().insert(attachment, link.clone());
+        link
+    }
+
+    /// A plan of the exporter that was performed says that an import ends: the importer is told,
+    /// and the gate will be reached.
+    pub(crate) fn notify(&self, importer: DeviceId, attachment: AttachmentId, gate: Point) {
+        let link = self.common.links().get(&attachment).cloned();
+        if let Some(link) = &link {
+            self.close(link);
+        }
+        let deadline = Instant::now() + self.timeout;
+        self.give(importer, Task::Gate(link, gate, deadline));
+    }
+
+    /// The client does not want an import any more.
+    pub(crate) fn drop_import(&self, link: &Arc<Link>) {
+        self.close(link);
+        self.give(link.importer, Task::Drop(link.clone()));
+    }
+
+    fn give(&self, importer: DeviceId, task: Task) {
+        // INVARIANT: gates are those of the Runtime's devices, and workers end after their senders.
+        if let Some(worker) = self.workers.get(importer.0 as usize) {
+            let _ = worker.send(task);
+        }
+    }
+
+    /// Asks the importer's planner to release an import, once.
+    fn close(&self, link: &Arc<Link>) {
+        if !link.close() {
+            return;
+        }
+        let there = link.clone();
+        let ask = Message::Control(Box::new(move |planner| {
+            there.answer(planner.close_import(&there));
+        }));
+        let gone = || Error::System("the importing device is gone".into());
+        let device = self.common.device(link.importer).ok_or_else(gone);
+        if let Err(error) = device.and_then(|d| d.send(ask)) {
+            link.answer(Err(error));
+        }
+    }
+}

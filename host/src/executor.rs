@@ -7,7 +7,8 @@ use crate::job::Job;
 use crate::runtime::IMPORT;
 use crate::share::{Imports, Share};
 use gpumm_contract::{
-    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
+    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, Segment, TableId,
+    TenantId, TimelineId,
 };
 use gpumm_hw as hw;
 use std::collections::{BTreeMap, HashMap};

@@ -70,6 +70,7 @@ fn main() -> Result<(), DeviceError> {
         generation: 1,
     };
     let (v, s) = ([Segment::vram(0, VRAM)], [Segment::system(0, VRAM)]);
+    sim.map_dma(&s)?;
     let write = Command::Run(Kernel::WritePattern {
         dst: v.into(),
         bytes: VRAM,

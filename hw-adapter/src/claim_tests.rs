@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use super::*;
+use crate::{Command, Segment};
 
 fn memory() -> Memory {
     Memory::new(MemorySpace::Vram, 1 << 20).unwrap()
@@ -100,4 +103,47 @@ fn clashes_are_those_of_all_pairs() {
         }
     }
     assert!((300..3700).contains(&found), "{found}");
+}
+
+/// The short cut through pages answers as the spans do.
+#[test]
+fn many_spans_hold_exactly_their_bytes() {
+    let mut random = fastrand::Rng::with_seed(9);
+    let memory = Memory::new(MemorySpace::Vram, 2 << 20).unwrap();
+    // Whole pages, and some that are cut.
+    let segments: Arc<[Segment]> = (0..256)
+        .map(|page| {
+            let cut = random.u64(..3) * 100;
+            Segment::vram(8192 * page + cut, 4096 - cut / 2)
+        })
+        .collect();
+    let bytes = segments.iter().map(|segment| segment.bytes).sum();
+    let read = Command::Read {
+        src: Arc::clone(&segments),
+        offset: 0,
+        bytes,
+    };
+    let sizes = crate::footprint::Sizes {
+        vram: 2 << 20,
+        system: 0,
+    };
+    let footprint = crate::footprint::footprint(&read, sizes).unwrap();
+    let mut claim = memory.claim(&footprint.vram).unwrap();
+    assert!(claim.pages.is_some());
+    for _ in 0..20_000 {
+        let offset = random.u64(..2 << 20);
+        let bytes = random.u64(1..6000).min((2 << 20) - offset);
+        let held = segments.iter().any(|segment| {
+            segment.offset <= offset && offset + bytes <= segment.offset + segment.bytes
+        });
+        assert_eq!(
+            claim.read(offset, bytes).is_ok(),
+            held,
+            "{bytes} at {offset}"
+        );
+        assert!(claim.write(offset, bytes).is_err());
+    }
+    for segment in &*segments {
+        assert!(claim.read(segment.offset, segment.bytes).is_ok());
+    }
 }

@@ -1,5 +1,6 @@
 //! Which bytes a command reads and writes: computed, and checked, once at submission.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -62,10 +63,7 @@ impl Spans {
 
     /// Sorts and merges. The error is a range that is written and used a second time.
     pub(crate) fn new(spans: &mut Vec<Span>) -> Result<Spans, (u64, u64)> {
-        if !spans.is_sorted_by_key(|span| span.start) {
-            // Stable, because it is the one that is fast on a few ascending sequences.
-            spans.sort_by_key(|span| span.start);
-        }
+        sort(spans);
         let mut last = 0;
         for next in 1..spans.len() {
             let span = spans[next];
@@ -88,6 +86,69 @@ impl Spans {
             _ => Store::Many(Arc::from(&**spans)),
         }))
     }
+}
+
+/// Sorts by start; spans that touch may become one.
+fn sort(spans: &mut Vec<Span>) {
+    let Some(&Span { start, write, .. }) = spans.first() else {
+        return;
+    };
+    let (mut before, mut descents) = (start, 0);
+    let (mut from, mut to, mut bits, mut mixed) = (start, start, 0, false);
+    for span in spans.iter() {
+        descents += usize::from(span.start < before);
+        before = span.start;
+        from = from.min(span.start);
+        to = to.max(span.end);
+        bits |= span.start | span.end;
+        mixed |= span.write != write;
+    }
+    // The stable sort is the one that is fast on a few ascending sequences.
+    let scattered = spans.len() >= MANY && descents > spans.len() / 16 && !mixed;
+    // The largest page that all are multiples of.
+    let page = bits.trailing_zeros();
+    if descents > 0 && !(scattered && sort_pages(spans, page, from >> page, to >> page)) {
+        spans.sort_by_key(|span| span.start);
+    }
+}
+
+/// As many spans are worth a look whether they are pages.
+const MANY: usize = 256;
+
+/// Sorts scattered pages of one kind by setting a bit for each, many times as fast as comparing
+/// them. `false`, and nothing done, for spans far apart or doubled. `first` and `last` are in
+/// pages of `1 << page` bytes.
+fn sort_pages(spans: &mut Vec<Span>, page: u32, first: u64, last: u64) -> bool {
+    let words = (last - first) / 64 + 1;
+    if words > spans.len() as u64 {
+        return false;
+    }
+    let write = spans.first().is_some_and(|span| span.write);
+    let mut set = vec![0_u64; words as usize];
+    for span in spans.iter() {
+        for at in (span.start >> page) - first..(span.end >> page) - first {
+            let (word, bit) = (&mut set[(at / 64) as usize], 1 << (at % 64));
+            if *word & bit != 0 {
+                return false;
+            }
+            *word |= bit;
+        }
+    }
+    spans.clear();
+    for (base, mut word) in (first..).step_by(64).zip(set) {
+        while word != 0 {
+            let at = word.trailing_zeros();
+            let count = (word >> at).trailing_ones();
+            let start = (base + u64::from(at)) << page;
+            let end = start + (u64::from(count) << page);
+            match spans.last_mut().filter(|last| last.end == start) {
+                Some(last) => last.end = end,
+                None => spans.push(Span { start, end, write }),
+            }
+            word &= u64::MAX.checked_shl(at + count).unwrap_or(0);
+        }
+    }
+    true
 }
 
 /// What a command uses in each memory.
@@ -165,14 +226,37 @@ pub(crate) fn windows(command: &Command) -> [Option<Window<'_>>; 2] {
 
 /// Checks the segment lists of a command and computes what it uses.
 pub(crate) fn footprint(command: &Command, sizes: Sizes) -> Result<Footprint, DeviceError> {
-    let mut vram = Vec::new();
-    let mut system = Vec::new();
+    // Left empty while in use, so a second one on this thread would only be slower.
+    let [mut vram, mut system] = SCRATCH.take();
+    let result = collect(command, sizes, &mut vram, &mut system);
+    for spans in [&mut vram, &mut system] {
+        spans.clear();
+        spans.shrink_to(SCRATCH_SPANS);
+    }
+    SCRATCH.set([vram, system]);
+    result
+}
+
+thread_local! {
+    /// Spans on their way: new memory for each long list costs more than sorting it.
+    static SCRATCH: Cell<[Vec<Span>; 2]> = Cell::default();
+}
+
+/// What a thread keeps of [`SCRATCH`].
+const SCRATCH_SPANS: usize = 1 << 16;
+
+fn collect(
+    command: &Command,
+    sizes: Sizes,
+    vram: &mut Vec<Span>,
+    system: &mut Vec<Span>,
+) -> Result<Footprint, DeviceError> {
     for window in windows(command).into_iter().flatten() {
         check_window(&window, sizes)?;
         for run in Runs::new(window.list, window.offset, window.bytes) {
             let spans = match run.memory {
-                MemorySpace::Vram => &mut vram,
-                MemorySpace::System => &mut system,
+                MemorySpace::Vram => &mut *vram,
+                MemorySpace::System => &mut *system,
             };
             spans.push(Span {
                 start: run.offset,
@@ -189,8 +273,8 @@ pub(crate) fn footprint(command: &Command, sizes: Sizes) -> Result<Footprint, De
         })
     };
     Ok(Footprint {
-        vram: merge(MemorySpace::Vram, &mut vram)?,
-        system: merge(MemorySpace::System, &mut system)?,
+        vram: merge(MemorySpace::Vram, vram)?,
+        system: merge(MemorySpace::System, system)?,
     })
 }
 
@@ -232,6 +316,33 @@ mod tests {
 
     fn span(start: u64, end: u64, write: bool) -> Span {
         Span { start, end, write }
+    }
+
+    /// Scattered pages are sorted by bits; the others here are nearly that.
+    #[test]
+    fn scattered_spans_are_sorted_too() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for (stride, base, bytes) in [
+            (8192, 0, 4096),
+            (4096, 1 << 40, 4096),
+            (24, 8, 8),
+            (3, 1, 2),
+            (1 << 30, 0, 4096),
+            (1 << 20, 1 << 19, 1 << 19),
+        ] {
+            for kinds in [1, 2] {
+                let mut spans: Vec<_> = (0..5000)
+                    .map(|n| span(base + n * stride, base + n * stride + bytes, n % kinds == 0))
+                    .collect();
+                let sorted = Spans::new(&mut spans.clone()).unwrap();
+                random.shuffle(&mut spans);
+                assert_eq!(*Spans::new(&mut spans.clone()).unwrap(), *sorted);
+                let doubled = span(base + 7 * stride, base + 7 * stride + bytes, true);
+                spans.insert(random.usize(..spans.len()), doubled);
+                let error = Spans::new(&mut spans).unwrap_err();
+                assert_eq!(error, (doubled.start, doubled.end));
+            }
+        }
     }
 
     #[test]

@@ -3,13 +3,18 @@
 
 use gpumm::parts::{Executed, Mechanism, MechanismSource, SlotDesk};
 use gpumm::{ComponentFault, Desk};
-use gpumm_contract::MemoryTypeId;
+use gpumm_contract::{AllocationId, MemoryTypeId};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-type Exchange = (MemoryTypeId, Vec<u64>, Vec<u64>);
+/// A question to the host, and its answer.
+#[derive(Clone, Debug)]
+enum Exchange {
+    Allocate(MemoryTypeId, Vec<u64>, Vec<u64>),
+    MapDma(AllocationId, bool),
+}
 
 /// Passes calls on and remembers them.
 struct Recording {
@@ -24,8 +29,15 @@ impl SlotDesk for Recording {
         commands: &[u64],
     ) -> Result<Vec<u64>, ComponentFault> {
         let answers = self.inner.allocate(memory, commands)?;
-        self.seen.push((memory, commands.to_vec(), answers.clone()));
+        let exchange = Exchange::Allocate(memory, commands.to_vec(), answers.clone());
+        self.seen.push(exchange);
         Ok(answers)
+    }
+
+    fn map_dma(&mut self, allocation: AllocationId) -> Result<bool, ComponentFault> {
+        let mapped = self.inner.map_dma(allocation)?;
+        self.seen.push(Exchange::MapDma(allocation, mapped));
+        Ok(mapped)
     }
 }
 
@@ -41,9 +53,18 @@ impl SlotDesk for Replaying {
         commands: &[u64],
     ) -> Result<Vec<u64>, ComponentFault> {
         match self.rest.pop_front() {
-            Some((m, c, answers)) if m == memory && c == commands => Ok(answers),
+            Some(Exchange::Allocate(m, c, answers)) if m == memory && c == commands => Ok(answers),
             other => Err(ComponentFault::Nonsense(format!(
                 "a restored mechanism asked {memory} {commands:?} where {other:?} was asked"
+            ))),
+        }
+    }
+
+    fn map_dma(&mut self, allocation: AllocationId) -> Result<bool, ComponentFault> {
+        match self.rest.pop_front() {
+            Some(Exchange::MapDma(number, mapped)) if number == allocation => Ok(mapped),
+            other => Err(ComponentFault::Nonsense(format!(
+                "a restored mechanism mapped {allocation} where {other:?} was asked"
             ))),
         }
     }

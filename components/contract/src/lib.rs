@@ -22,6 +22,7 @@ pub mod plan;
 pub mod point;
 pub mod ranges;
 pub mod request;
+pub mod residue;
 pub mod table;
 pub mod wire;
 
@@ -34,3 +35,4 @@ pub use id::{
 pub use plan::Op;
 pub use point::{Point, PointSet};
 pub use request::Request;
+pub use residue::Shows;

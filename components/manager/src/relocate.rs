@@ -1,14 +1,14 @@
 //! Giving a buffer a home, and moving it to another one.
 
 use crate::order::Context;
-use crate::state::{Buffer, Home, Leaving, Shows};
+use crate::state::{Buffer, Home, Leaving};
 use crate::{Manager, Slots};
 use alloc::vec::Vec;
 use gpumm_contract::extent::total;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::table::{Hold, Holder, Tables};
 use gpumm_contract::{
-    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, TableId, TimelineId,
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Shows, TableId, TimelineId,
 };
 
 /// The most extents that one `place`, or one fact with its points, carries.
@@ -232,7 +232,12 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Ends a home: `unplace` after its last use, and the layout's hold of the table. Returns
     /// when the memory is given back.
-    pub(crate) fn leave(&mut self, home: &Home, shows: Shows, ctx: &mut Context) -> PointSet {
+    pub(crate) fn leave(
+        &mut self,
+        home: &Home,
+        shows: (Shows, u64),
+        ctx: &mut Context,
+    ) -> PointSet {
         let after = home.busy(|p| self.state.reached(p));
         self.state.vacate(home, shows, &after);
         ctx.emit(&Op::Unplace {

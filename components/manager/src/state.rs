@@ -6,8 +6,8 @@ use gpumm_contract::facts::{Content, MemoryType};
 use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::request::Placement;
 use gpumm_contract::{
-    AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, Stamp,
-    TableId, TenantId, TimelineId,
+    AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, Shows,
+    Stamp, TableId, TenantId, TimelineId,
 };
 
 /// Where a buffer is now.
@@ -50,27 +50,11 @@ pub(crate) struct Buffer {
     pub(crate) home: Home,
 }
 
-/// What a home shows when its buffer leaves it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Shows {
-    /// Whatever it showed before.
-    AsBefore,
-    /// Zeros.
-    Nothing,
-    /// Bytes of a tenant.
-    Of(TenantId),
-}
-
 impl Buffer {
-    /// What the buffer's home shows when the buffer leaves it. Of a lost content nobody knows
-    /// whose bytes they are.
-    pub(crate) fn shows(&self) -> Shows {
-        match self.content {
-            Content::Never => Shows::AsBefore,
-            Content::Clean => Shows::Nothing,
-            Content::Valid => Shows::Of(self.tenant),
-            Content::Poisoned => Shows::Of(TenantId::NOBODY),
-        }
+    /// What the buffer's home shows when the buffer leaves it, and how much of it is the
+    /// buffer's.
+    pub(crate) fn shows(&self) -> (Shows, u64) {
+        (Shows::after(self.content, self.tenant), self.bytes)
     }
 }
 
@@ -187,16 +171,15 @@ impl State {
     /// Takes freed extents into the books: who may still use them, and whose bytes they show.
     ///
     /// Host memory is handed out clean by the host, so what it shows is not kept.
-    pub(crate) fn vacate(&mut self, home: &Home, shows: Shows, after: &PointSet) {
+    pub(crate) fn vacate(&mut self, home: &Home, (shows, bytes): (Shows, u64), after: &PointSet) {
         let Some(memory) = self.memory.get_mut(&home.memory) else {
             return;
         };
+        if !memory.kind.is_host() {
+            let granule = memory.kind.granule;
+            shows.note(&mut memory.residue, &home.extents, bytes, granule);
+        }
         for &extent in &home.extents {
-            match shows {
-                Shows::Of(tenant) if !memory.kind.is_host() => memory.residue.set(extent, tenant),
-                Shows::Nothing => memory.residue.clear(extent),
-                _ => {}
-            }
             if !after.is_empty() {
                 memory.pending.set(extent, after.clone());
             }

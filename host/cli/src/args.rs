@@ -2,6 +2,7 @@
 
 use crate::capture::CaptureArgs;
 use crate::exit::{Exit, Failure};
+use crate::replay::{FaultArg, SwapArg};
 use crate::size::{Bytes, Size};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -49,16 +50,33 @@ Repeatable:
   planner 4 batches later: two runs on the same input make the same plans (plans_digest).
   In the JSON only 'timing' differs.
 
+Faults:
+  --fault makes the device fail on purpose, '--fault help' tells how. A copy that fails is redone
+  by the CPU; where that is impossible the buffer loses its content, and its uses are refused.
+  A lost device is brought back, with what system memory still holds. The run tells what was
+  repaired and what was lost, and verifies everything else. --captures keeps what failed
+  operations worked on ('gpumm help capture').
+
+Live upgrade:
+  --swap replaces the mechanism between two batches by another one, which is rebuilt from the
+  facts. The planner pauses, the device works on. If the new one does not start, the old one goes
+  on. 'mechanism' alone is a fresh one of the kind that the run began with: also the way back
+  from one out of a file.
+
 Examples:
   gpumm replay snapshot.pickle
   gpumm replay run.csv.gz --vram 60% --verify full
   gpumm replay run.csv.gz --vram 8GiB --strategy buddy --json report.json
   gpumm replay run.csv.gz --strategy ./my_strategy.wasm
   gpumm replay run.csv.gz --log run.gpummlog && gpumm replay run.gpummlog
+  gpumm replay run.csv.gz --vram 60% --fault 'fail copy every 10' --captures captures
+  gpumm replay run.csv.gz --vram 60% --fault 'fail copy 2%' --fault-seed 7 --verify full
+  gpumm replay run.csv.gz --vram 60% --fault 'lose device after 5000 ops' --json -
+  gpumm replay run.csv.gz --swap 50%:mechanism=new.wasm --swap 75%:mechanism
   zcat run.csv.gz | gpumm replay - --vram 2GiB --json - | jq .evictions
 
 Exit status:
-  0  all is well
+  0  all is well, but for what --fault explains
   1  the run found a failure: an allocation or access without room, wrong contents, a device
      fault, or a log whose plans differ
   2  the command line makes no sense
@@ -70,7 +88,8 @@ Exit status:
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// A trace or a request log; - is standard input
-    pub(crate) trace: PathBuf,
+    #[arg(required_unless_present = "faults")]
+    pub(crate) trace: Option<PathBuf>,
 
     /// Device memory: a size (512MiB, 2GiB, bytes), or times or per cent of the trace's live
     /// peak (1.5x, 60%) [default: 1.5x]
@@ -108,6 +127,31 @@ pub(crate) struct Replay {
     /// Writes the report as JSON; with - it is all that standard output gets
     #[arg(long, value_name = "FILE|-")]
     pub(crate) json: Option<PathBuf>,
+
+    /// Makes the device fail, such as 'fail copy 3'; 'help' prints all rules. May be repeated
+    #[arg(long = "fault", value_name = "RULE")]
+    pub(crate) faults: Vec<FaultArg>,
+
+    /// What faults by chance draw from: equal seeds fail the same operations [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) fault_seed: Option<u64>,
+
+    /// Keeps error captures of failed operations in a folder, which is made if it is missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) captures: Option<PathBuf>,
+
+    /// Replaces the mechanism after P% of the events by a fresh one, or by the one in a file. May
+    /// be repeated
+    #[arg(long = "swap", value_name = "P%:mechanism[=FILE.wasm]")]
+    pub(crate) swaps: Vec<SwapArg>,
+
+    /// How much system memory the device's DMA reaches at once [default: all]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) gtt: Option<Bytes>,
+
+    /// How many copy engines the device has, 1 to 8 [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) copy_engines: Option<u32>,
 
     /// How many of the newest live buffers of its stream an allocation uses, 0 to 64
     /// [default: 3]
@@ -149,6 +193,12 @@ impl Replay {
             (self.strategy.is_some(), "--strategy"),
             (self.verify.is_some(), "--verify"),
             (self.log.is_some(), "--log"),
+            (!self.faults.is_empty(), "--fault"),
+            (self.fault_seed.is_some(), "--fault-seed"),
+            (self.captures.is_some(), "--captures"),
+            (!self.swaps.is_empty(), "--swap"),
+            (self.gtt.is_some(), "--gtt"),
+            (self.copy_engines.is_some(), "--copy-engines"),
             (self.touch.is_some(), "--touch"),
             (self.tenants.is_some(), "--tenants"),
             (self.trace_device.is_some(), "--trace-device"),

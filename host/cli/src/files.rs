@@ -109,6 +109,16 @@ pub(crate) fn create(path: &Path) -> Result<File, Failure> {
     File::create_ambient(path, ambient_authority()).map_err(|e| failed(path, &e))
 }
 
+/// Opens a folder, made if it is missing, and says what it is called.
+///
+/// Errors: it cannot be made, or is no folder.
+pub(crate) fn folder(path: &Path) -> Result<(Dir, String), Failure> {
+    let opened = Dir::create_ambient_dir_all(path, ambient_authority())
+        .and_then(|()| Dir::open_ambient_dir(path, ambient_authority()));
+    let folder = opened.map_err(|e| failed(path, &e))?;
+    Ok((folder, name(path)))
+}
+
 /// An output that is there completely or not at all.
 pub(crate) enum Whole {
     /// Standard output.

@@ -51,10 +51,7 @@ impl Dma {
         extents.iter().map(segment).collect()
     }
 
-    fn map(
-        &mut self,
-        map: impl FnOnce(&dyn hw::Device) -> Result<(), hw::DeviceError>,
-    ) -> bool {
+    fn map(&mut self, map: impl FnOnce(&dyn hw::Device) -> Result<(), hw::DeviceError>) -> bool {
         let number = self.asked;
         self.asked += 1;
         let mapped = match self.shall_fail.contains(&number) {
@@ -95,7 +92,9 @@ impl Broker {
         };
         let segments = Dma::segments(extents);
         let mapped = match self.import(ledger, number) {
-            Some(link) => self.dma.map(|_| link.map_or(Err(hw::DeviceError::DmaMap), |l| l.map())),
+            Some(link) => self
+                .dma
+                .map(|_| link.map_or(Err(hw::DeviceError::DmaMap), |l| l.map())),
             None => self.dma.map(|device| device.map_dma(&segments)),
         };
         if mapped {

@@ -50,7 +50,9 @@ impl Broker {
         let offered = self.offered.as_ref()?;
         let taken = self.overlay.granted.values().any(|(m, _)| *m == IMPORT);
         let live = ledger.memory.get(&IMPORT)?;
-        let old = offered.iter().any(|&e| live.overlapping(e).next().is_some());
+        let old = offered
+            .iter()
+            .any(|&e| live.overlapping(e).next().is_some());
         (!taken && !old && total(offered) == Some(bytes)).then(|| offered.clone())
     }
 

@@ -78,7 +78,8 @@ impl Buffer {
             link: link.clone(),
             share: share.clone(),
         };
-        let (owner, device, attachment) = ((self.client.tenant, self.id), to.index, link.attachment);
+        let (owner, device, attachment) =
+            ((self.client.tenant, self.id), to.index, link.attachment);
         let shared = from.control(move |p| p.attach(owner, device, attachment))??;
         let _ = link.extents.set(shared.extents);
         for point in shared.after.iter() {

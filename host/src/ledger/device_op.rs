@@ -167,15 +167,17 @@ impl Check<'_> {
         self.ordered(source.allocation, source_facts, at, false)?;
         self.ordered(target.allocation, target_facts, at, true)?;
         let whole = from_offset == 0 && to_offset == 0 && bytes == target_facts.bytes;
-        let carried = whole && source_facts.holds_content;
+        if !whole || !self.carries(source_facts, target.allocation, target_facts) {
+            return Err(Refusal::ContentLost(target.buffer));
+        }
         self.advance(at)?;
         self.record(source.allocation, at, false);
         self.record(target.allocation, at, true);
-        if carried && let Some(facts) = self.ledger.allocations.get_mut(&target.allocation) {
+        if let Some(facts) = self.ledger.allocations.get_mut(&target.allocation) {
             facts.holds_content = true;
             facts.arrives = Some(at);
         }
-        if carried && let Some(facts) = self.ledger.allocations.get_mut(&source.allocation) {
+        if let Some(facts) = self.ledger.allocations.get_mut(&source.allocation) {
             facts.left = Some(at);
         }
         for table in [from, to] {
@@ -192,6 +194,24 @@ impl Check<'_> {
             bytes,
         });
         Ok(())
+    }
+
+    /// Whether a copy takes a buffer's content on: from where it is to the buffer's place, or,
+    /// after a loss of the device, from the host memory that it was leaving.
+    ///
+    /// INVARIANT: nothing else is copied, so memory that is given back is neither read, whose
+    /// bytes may be another's by now, nor written.
+    fn carries(&self, from: &AllocationFacts, to: AllocationId, target: &AllocationFacts) -> bool {
+        let buffer = self.ledger.buffers.get(&target.buffer);
+        let host = |m: &MemoryFacts| m.kind.is_host();
+        let here = from.left.is_none() && from.ends_after.is_none();
+        let again = self.recovers()
+            && self.ledger.memory.get(&from.memory).is_some_and(host)
+            && from.left.is_some_and(|p| !self.ledger.reached(p));
+        buffer.is_some_and(|b| b.allocation == to)
+            && from.holds_content
+            && !target.holds_content
+            && (here || again)
     }
 
     pub(super) fn fill(
@@ -211,8 +231,10 @@ impl Check<'_> {
         self.ordered(target.allocation, facts, at, true)?;
         let (buffer, whole) = (facts.buffer, offset == 0 && bytes == facts.bytes);
         // A fill may clear memory before its first use; it may not destroy what a client wrote.
-        let content = self.ledger.content_of(buffer);
-        if content != Some(Content::Never) || !whole || pattern != 0 {
+        let of = self.ledger.buffers.get(&buffer);
+        let unwritten =
+            of.is_some_and(|b| b.content == Content::Never && b.allocation == target.allocation);
+        if !unwritten || !whole || pattern != 0 {
             return Err(Refusal::ContentLost(buffer));
         }
         self.advance(at)?;

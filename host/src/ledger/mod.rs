@@ -36,7 +36,7 @@ use gpumm_contract::request::{Grants, Placement, Run};
 use gpumm_contract::table::Hold;
 use gpumm_contract::{
     AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, Segment,
-    Stamp, TableId, TenantId, TimelineId,
+    Shows, Stamp, TableId, TenantId, TimelineId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -100,29 +100,6 @@ struct BufferFacts {
     stamp: Stamp,
     content: Content,
     allocation: AllocationId,
-}
-
-/// What memory shows that its buffer has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shows {
-    /// Whatever it showed before.
-    AsBefore,
-    /// Zeros.
-    Nothing,
-    /// Bytes of a tenant.
-    Of(TenantId),
-}
-
-impl BufferFacts {
-    fn shows(&self) -> Shows {
-        match self.content {
-            Content::Never => Shows::AsBefore,
-            Content::Clean => Shows::Nothing,
-            Content::Valid => Shows::Of(self.tenant),
-            // Nobody knows how much of it was overwritten.
-            Content::Poisoned => Shows::Of(TenantId::NOBODY),
-        }
-    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,9 +1,11 @@
 //! Judging `place` and `unplace`: who gets which bytes.
 
 use super::request::{Check, Placed};
-use super::{AllocationFacts, BufferFacts, Refusal, Shows, number};
+use super::{AllocationFacts, Refusal, number};
 use gpumm_contract::extent::{round_up, total};
-use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, TenantId};
+use gpumm_contract::{
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Shows, TenantId,
+};
 
 impl Check<'_> {
     /// INVARIANT: extents lie in the arena, on the granule, overlap nothing live, have the
@@ -134,7 +136,9 @@ impl Check<'_> {
         self.nobody_imports(facts.table)?;
         let (memory, table) = (facts.memory, facts.table);
         let (buffer, extents) = (facts.buffer, facts.extents.clone());
-        let shows = self.ledger.buffers.get(&buffer).map(BufferFacts::shows);
+        let bytes = facts.bytes;
+        let of = self.ledger.buffers.get(&buffer);
+        let shows = of.map(|b| Shows::after(b.content, b.tenant));
         let shows = shows.unwrap_or(Shows::Of(TenantId::NOBODY));
         if !self.superseded.remove(&allocation) {
             self.end_buffer(buffer, allocation)?;
@@ -142,14 +146,12 @@ impl Check<'_> {
         let mut after = after.clone();
         after.retire(|p| self.ledger.reached(p));
         if let Some(of) = self.ledger.memory.get_mut(&memory) {
+            // Host memory is handed out clean: the pool keeps its own books.
+            if !of.kind.is_host() {
+                shows.note(&mut of.residue, &extents, bytes, of.kind.granule);
+            }
             for &extent in extents.iter() {
                 of.live.remove(&extent.offset);
-                match shows {
-                    // Host memory is handed out clean: the pool keeps its own books.
-                    Shows::Of(tenant) if !of.kind.is_host() => of.residue.set(extent, tenant),
-                    Shows::Nothing => of.residue.clear(extent),
-                    _ => {}
-                }
                 if !after.is_empty() {
                     of.pending.set(extent, after.clone());
                 }

@@ -1,12 +1,14 @@
 //! Judging a whole plan: did every request get what its answer says?
 
-use super::{BufferFacts, Ledger, Refusal, Shows};
+use super::{BufferFacts, Ledger, Refusal};
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
 use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{self, Op, Status};
 use gpumm_contract::request::{Access, Batch, Request};
-use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, TableId, TenantId};
+use gpumm_contract::{
+    AllocationId, BufferId, Extent, MemoryTypeId, Point, Shows, TableId, TenantId,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -226,6 +228,12 @@ impl Check<'_> {
         }
     }
 
+    /// Whether the current request tells of a loss of the device.
+    pub(super) fn recovers(&self) -> bool {
+        let request = self.batch.requests.get(self.request as usize);
+        matches!(request, Some(Request::Lost))
+    }
+
     /// Whose a place for a buffer would be, and how large: of a live buffer, or of the one that
     /// the current request creates.
     pub(super) fn owner(&self, buffer: BufferId) -> Result<(TenantId, u64), Refusal> {
@@ -319,7 +327,10 @@ impl Check<'_> {
             Request::Access(_) => self.ran,
             Request::Release(_) => self.ended,
             Request::Retire(_) => true,
-            Request::Poisoned(_) => self.must_poison.is_empty(),
+            Request::Poisoned(_) => match self.must_poison.first() {
+                Some(&buffer) => return Err(Refusal::FalsePoison(buffer)),
+                None => true,
+            },
             Request::Lost => self.recovered()?,
             Request::Detach(_) => true,
             &Request::Attach(attach) => match self.attachable(&attach).filter(|_| good) {

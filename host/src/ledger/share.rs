@@ -7,7 +7,9 @@ use crate::runtime::IMPORT;
 use gpumm_contract::facts::{Fact, Role};
 use gpumm_contract::request::{Attach, Detach};
 use gpumm_contract::table::Holder;
-use gpumm_contract::{AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, TableId};
+use gpumm_contract::{
+    AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, TableId,
+};
 
 /// What an importer of a buffer needs of it.
 #[derive(Clone, Debug)]

@@ -9,10 +9,10 @@
 use super::admit::Newborn;
 use super::{Desk, Planner, Reply, Verb};
 use crate::error::{ComponentFault, Error};
-use crate::ledger::{Accepted, Shows};
+use crate::ledger::Accepted;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Batch, Request};
-use gpumm_contract::{Point, TimelineId};
+use gpumm_contract::{Point, Shows, TimelineId};
 use sha2::{Digest, Sha256};
 use std::any::Any;
 use std::collections::BTreeSet;

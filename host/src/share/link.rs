@@ -89,7 +89,12 @@ impl Link {
 
     fn segments(&self) -> Vec<hw::Segment> {
         let segment = |e: &Extent| hw::Segment::system(e.offset, e.bytes);
-        self.extents.get().into_iter().flatten().map(segment).collect()
+        self.extents
+            .get()
+            .into_iter()
+            .flatten()
+            .map(segment)
+            .collect()
     }
 
     /// Whether its uses are refused.

@@ -5,47 +5,35 @@
 //!                                                                           -> reports added up
 //! ```
 //! The requests of a batch are made before any of them has an answer. So a buffer is used as if
-//! its creation and earlier uses went well; when one did not, what depends on it is left out.
+//! its creation and earlier uses went well; when one did not, what depends on it is left out, and
+//! `contents.rs` tells what a later use finds.
 
+use super::contents::{Change, Contents, End};
+use super::start::start;
+use super::swap::Swaps;
 use super::tally::{Tally, check};
 use super::{Hooks, ReplayOptions, Summary, Tenants};
 use crate::size::human;
+use gpumm::contract::BufferId;
+use gpumm::contract::plan::Status;
 use gpumm::job::PatternKey;
-use gpumm::{
-    Batch, Buffer, BufferDesc, Client, DeviceHandle, Error, Fence, Job, Pacing, Runtime, Slot,
-};
-use gpumm_hw::OutcomeValue;
-use gpumm_hw::sim::{Sim, SimConfig};
+use gpumm::{Batch, Buffer, BufferDesc, Client, DeviceHandle, Error, Fence, Job, Slot};
+use gpumm_hw::{DeviceError, OutcomeValue};
 use gpumm_trace::{Event, EventKind, Trace};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
 /// A buffer of the trace that is live.
 struct Live {
     buffer: Buffer,
     stream: u32,
-    /// The generation of its content when all requests so far go well; 0 was never written.
-    generation: u64,
 }
 
 /// A request of the batch being made.
 enum Step {
-    Create {
-        slot: Slot,
-        id: u64,
-        bytes: u64,
-    },
-    Use {
-        slot: Slot,
-        id: u64,
-        old: u64,
-        new: u64,
-    },
-    Release {
-        slot: Slot,
-        id: u64,
-    },
+    Create { slot: Slot, id: u64, bytes: u64 },
+    Use { slot: Slot, change: Change },
+    Release { slot: Slot, id: u64 },
 }
 
 struct Driver<'a> {
@@ -58,11 +46,12 @@ struct Driver<'a> {
     newest: BTreeMap<u32, BTreeSet<u64>>,
     batch: Batch,
     steps: Vec<Step>,
-    /// Generations before this batch of the buffers that it uses.
-    before: BTreeMap<u64, u64>,
+    contents: Contents,
+    /// Numbers of all buffers ever asked for, ascending, and the allocations that they are.
+    asked: Vec<(BufferId, u64)>,
     batches: u64,
-    /// Fences of batches that may still run, and whether what they compared counts.
-    outstanding: VecDeque<Vec<(Fence, bool)>>,
+    /// The accepted jobs of batches that may still run.
+    outstanding: VecDeque<Vec<(Fence, Change)>>,
     tally: Tally,
 }
 
@@ -74,36 +63,22 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     let Hooks {
         mut progress,
         log,
+        captures,
         device: on_device,
     } = hooks;
     let began = Instant::now();
-    let (sender, controls) = channel();
-    let config = SimConfig::new("sim", options.vram_bytes);
-    let mut builder = Runtime::builder()
-        .device(move |timelines, system| {
-            let sim = Sim::new(config, timelines, system)?;
-            let _ = sender.send(sim.control());
-            Ok(sim)
-        })
-        .system_memory(options.system_bytes)
-        .strategy(&options.strategy)
-        .pacing(Pacing::Window(options.window_batches.max(1) as usize));
-    if let Some(parts) = &options.parts {
-        builder = builder.parts(parts.clone());
-    }
-    if let Some(log) = log {
-        builder = builder.log(log);
-    }
-    let runtime = builder.build()?;
-    if let (Some(on_device), Ok(control)) = (on_device, controls.recv()) {
-        on_device(control);
+    let (runtime, control) = start(options, log, captures)?;
+    if let Some(on_device) = on_device {
+        on_device(control.clone());
     }
     let device = runtime.device(0)?;
     let startup = began.elapsed().as_secs_f64();
     let began = Instant::now();
     let mut driver = Driver::new(options, device.clone());
+    let mut swaps = Swaps::new(options, trace.events.len() as u64);
+    swaps.make(0, &device, &mut driver.tally)?;
     let mut in_batch = 0;
-    for (at, event) in trace.events.iter().enumerate() {
+    for (done, event) in (1..).zip(&trace.events) {
         match event.kind {
             EventKind::Alloc => driver.allocate(event),
             EventKind::Free => driver.free(event),
@@ -113,21 +88,25 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
         if in_batch >= options.batch_events {
             in_batch = 0;
             driver.submit()?;
+            swaps.make(done, &device, &mut driver.tally)?;
             if let Some(progress) = &mut progress {
-                progress(at as u64 + 1);
+                progress(done);
             }
         }
     }
     driver.submit()?;
+    swaps.make(trace.events.len() as u64, &device, &mut driver.tally)?;
     driver.use_live()?;
     device.drain()?;
     driver.fold(0)?;
     device.end_log()?;
     let seconds = began.elapsed().as_secs_f64();
     let report = device.report()?;
-    Ok(driver
-        .tally
-        .summary(trace, options, &report, [startup, seconds]))
+    let poisoned = driver.allocations(&report.poisoned);
+    let mut tally = driver.tally;
+    tally.poisoned = poisoned;
+    tally.faults_injected = control.faults_injected();
+    Ok(tally.summary(trace, options, report, [startup, seconds]))
 }
 
 impl<'a> Driver<'a> {
@@ -141,10 +120,11 @@ impl<'a> Driver<'a> {
             live: BTreeMap::new(),
             newest: BTreeMap::new(),
             steps: Vec::new(),
-            before: BTreeMap::new(),
+            contents: Contents::default(),
+            asked: Vec::new(),
             batches: 0,
             outstanding: VecDeque::new(),
-            tally: Tally::default(),
+            tally: Tally::new(&options.faults),
         }
     }
 
@@ -180,13 +160,9 @@ impl<'a> Driver<'a> {
         .collect();
         let (slot, buffer) = self.batch.create(BufferDesc::new(bytes));
         self.steps.push(Step::Create { slot, id, bytes });
-        let generation = 0;
-        let live = Live {
-            buffer,
-            stream,
-            generation,
-        };
-        self.live.insert(id, live);
+        self.asked.push((buffer.id(), id));
+        self.contents.add(id);
+        self.live.insert(id, Live { buffer, stream });
         self.newest.entry(stream).or_default().insert(id);
         self.access(id);
         for id in touched {
@@ -212,28 +188,30 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Uses a buffer: its content is compared with what must be there, and replaced.
+    /// Uses a buffer: its content is compared with what must be there, and replaced. What nobody
+    /// knows is only replaced.
     fn access(&mut self, id: u64) {
-        let Some(live) = self.live.get_mut(&id) else {
+        let Some(live) = self.live.get(&id) else {
             return;
         };
-        let (old, new) = (live.generation, live.generation + 1);
+        let Some(change) = self.contents.change(id) else {
+            return;
+        };
         let key = |generation| PatternKey {
             buffer: id,
             generation,
         };
-        let job = match old {
-            0 => Job::WritePattern(key(new)),
-            _ => Job::Rewrite {
+        let new = key(change.new);
+        let job = match change.old {
+            None | Some(0) => Job::WritePattern(new),
+            Some(old) => Job::Rewrite {
                 old: key(old),
-                new: key(new),
+                new,
                 check: check(self.options.verify, id, old),
             },
         };
         let slot = self.batch.access(job, &[&live.buffer], false);
-        live.generation = new;
-        self.before.entry(id).or_insert(old);
-        self.steps.push(Step::Use { slot, id, old, new });
+        self.steps.push(Step::Use { slot, change });
     }
 
     /// Has the batch planned and judges every answer.
@@ -245,31 +223,20 @@ impl<'a> Driver<'a> {
         };
         let batch = std::mem::replace(&mut self.batch, next);
         let steps = std::mem::take(&mut self.steps);
-        let mut content = std::mem::take(&mut self.before);
         if batch.is_empty() {
             return Ok(());
         }
         let mut ended = batch.submit()?;
-        let mut fences = Vec::new();
+        let mut jobs = Vec::new();
         // Buffers without a place: what else is asked of them fails for no reason of its own.
         let mut dead = HashSet::new();
         for step in steps {
             match step {
                 Step::Create { slot, id, bytes } => {
                     let made = match self.live.remove(&id) {
-                        Some(live) => {
-                            let Live {
-                                buffer,
-                                stream,
-                                generation,
-                            } = live;
+                        Some(Live { buffer, stream }) => {
                             ended.created(slot, buffer).map(|buffer| {
-                                let live = Live {
-                                    buffer,
-                                    stream,
-                                    generation,
-                                };
-                                self.live.insert(id, live);
+                                self.live.insert(id, Live { buffer, stream });
                             })
                         }
                         // Released in this very batch.
@@ -277,24 +244,24 @@ impl<'a> Driver<'a> {
                     };
                     if let Err(error) = made {
                         dead.insert(id);
+                        self.contents.forget(id);
                         let what = || format!("allocation {id} of {}", human(bytes));
                         self.tally.failed(error, what)?;
                         self.tally.failed_allocations += 1;
                     }
                 }
-                Step::Use { id, .. } | Step::Release { id, .. } if dead.contains(&id) => {}
-                Step::Use { slot, id, old, new } => match ended.take(slot) {
-                    Ok(fence) => {
-                        let now = content.insert(id, new);
-                        fences.push((fence, now == Some(old)));
+                Step::Use { change, .. } if dead.contains(&change.id) => {}
+                Step::Release { id, .. } if dead.contains(&id) => {}
+                Step::Use { slot, change } => {
+                    let taken = ended.take(slot);
+                    self.contents.answered(&change, taken.is_ok());
+                    match taken {
+                        Ok(fence) => jobs.push((fence, change)),
+                        Err(error) => self.refused(error, change.id)?,
                     }
-                    Err(error) => {
-                        self.tally
-                            .failed(error, || format!("an access of allocation {id}"))?;
-                        self.tally.failed_accesses += 1;
-                    }
-                },
+                }
                 Step::Release { slot, id } => {
+                    self.contents.forget(id);
                     if let Err(error) = ended.done(slot) {
                         self.tally
                             .failed(error, || format!("the free of allocation {id}"))?;
@@ -303,45 +270,80 @@ impl<'a> Driver<'a> {
                 }
             }
         }
-        // A use that failed has not changed the content.
-        for (id, generation) in content {
-            if let Some(live) = self.live.get_mut(&id) {
-                live.generation = generation;
-            }
-        }
         for ids in self.newest.values_mut() {
             dead.iter().for_each(|id| {
                 ids.remove(id);
             });
         }
-        self.outstanding.push_back(fences);
+        self.outstanding.push_back(jobs);
         self.batches += 1;
         let every = self.options.restart_mechanism_every.unwrap_or(0);
         if every > 0 && self.batches.is_multiple_of(every) {
             self.device.restart_mechanism()?;
         }
-        self.fold(self.options.window_batches as usize)
+        // What comes after a loss has not run, and more of it will not: the next batch begins
+        // with what really happened. A loss is decided when operations are submitted, so this
+        // is alike in every run.
+        let lost = self.device.hardware().is_lost();
+        self.fold(match lost {
+            true => 0,
+            false => self.options.window_batches as usize,
+        })
+    }
+
+    fn refused(&mut self, error: Error, id: u64) -> Result<(), Error> {
+        let poisoned = matches!(error, Error::Refused(Status::Poisoned));
+        self.tally
+            .failed(error, || format!("an access of allocation {id}"))?;
+        match poisoned {
+            true => self.tally.refused_accesses += 1,
+            false => self.tally.failed_accesses += 1,
+        }
+        Ok(())
     }
 
     /// Adds up what all but the newest batches have compared. What the window has delivered has
     /// ended, so this does not wait for the device.
-    fn fold(&mut self, keep: usize) -> Result<(), Error> {
+    fn fold(&mut self, mut keep: usize) -> Result<(), Error> {
         while self.outstanding.len() > keep {
-            for (fence, counts) in self.outstanding.pop_front().unwrap_or_default() {
-                match fence.outcome() {
-                    Ok(OutcomeValue::Checked(report)) if counts => self.tally.compared(&report),
-                    // A command that failed stands in the device's log of faults.
-                    Ok(_) | Err(Error::Device(_)) => {}
+            for (fence, change) in self.outstanding.pop_front().unwrap_or_default() {
+                let ended = match fence.outcome() {
+                    Ok(value) => Ok(value),
+                    Err(Error::Device(error)) => Err(error),
                     Err(error) => return Err(error),
+                };
+                let end = ended.as_ref().map_or_else(|e| End::of(*e), |_| End::Ran);
+                let counts = self.contents.ended(&change, end);
+                match ended {
+                    Ok(OutcomeValue::Checked(report)) if counts => self.tally.compared(&report),
+                    Ok(_) => {}
+                    Err(error) => {
+                        self.tally.cancelled(error);
+                        if error == DeviceError::Lost {
+                            // What came later has not run either.
+                            keep = 0;
+                        }
+                    }
                 }
             }
         }
         for fault in self.device.hardware().take_faults() {
-            self.tally.device_faults += 1;
-            let text = || format!("a command failed on the device: {}", fault.error);
-            self.tally.details.first_failure.get_or_insert_with(text);
+            self.tally.fault(fault.error);
         }
         Ok(())
+    }
+
+    /// The allocations that buffers are, ascending.
+    fn allocations(&self, buffers: &[BufferId]) -> Vec<u64> {
+        let allocation = |buffer: &BufferId| {
+            let at = self
+                .asked
+                .binary_search_by_key(buffer, |(number, _)| *number);
+            at.ok().and_then(|at| self.asked.get(at)).map(|(_, id)| *id)
+        };
+        let mut ids: Vec<u64> = buffers.iter().filter_map(allocation).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Uses whatever is live at the end once more, as if it were freed: what was evicted comes

@@ -1,29 +1,42 @@
 //! `gpumm replay`: a recorded trace, or a request log, through the memory manager.
 //!
-//! `driver.rs` makes requests of a trace's events and follows what becomes of them, `tally.rs` adds
-//! up, `summary.rs` is what came out (and the JSON), `report.rs` says it to people, `log.rs` replays
-//! request logs, `parts.rs` brings components from files.
+//! `start.rs` starts a device, `driver.rs` makes requests of a trace's events and follows what
+//! becomes of them, `contents.rs` knows what buffers hold, also when jobs fail, `swap.rs` replaces
+//! the mechanism on the way, `faults.rs` tells failures that were asked for from others, `tally.rs`
+//! adds up, `summary.rs` is what came out (and the JSON), `report.rs` and `verdict.rs` say it to
+//! people, `log.rs` replays request logs, `parts.rs` brings components from files.
 
+mod contents;
 mod driver;
+mod faults;
 mod log;
 mod parts;
 mod report;
+mod start;
 mod summary;
+mod swap;
 mod tally;
+mod verdict;
 
 pub use driver::run;
+pub(crate) use faults::FaultArg;
 pub use summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing};
+pub(crate) use swap::SwapArg;
+pub use swap::{SwapAt, SwapDone};
 
 use crate::args::{Replay, TenantsKind, VerifyKind};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Input, Whole};
 use crate::progress::Progress;
 use crate::size::{Size, system_default};
+use cap_std::fs::Dir;
 use gpumm::wasm::WasmStrategy;
-use gpumm_hw::sim::SimControl;
+use gpumm_hw::sim::{FaultRule, SimControl};
 use gpumm_trace::{Limits, Options, SNIFF_LEN, Sniffed, Trace};
 use serde::Serialize;
 use std::io::{BufWriter, Write};
+use std::time::Duration;
+use tally::Tally;
 
 /// How much of a buffer is checked each time it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +69,10 @@ pub struct ReplayOptions {
     pub vram_bytes: u64,
     /// System memory in bytes.
     pub system_bytes: u64,
+    /// How many bytes of system memory the device's DMA reaches at once; all if `None`.
+    pub gtt_bytes: Option<u64>,
+    /// How many copy engines the device has; at least 1.
+    pub copy_engines: u32,
     /// The built-in strategy, unless there are [`ReplayOptions::parts`].
     pub strategy: String,
     /// How many of the newest live buffers of its stream an allocation uses.
@@ -72,6 +89,14 @@ pub struct ReplayOptions {
     pub parts: Option<gpumm::parts::Parts>,
     /// Rebuild the mechanism from the facts after each so many batches.
     pub restart_mechanism_every: Option<u64>,
+    /// What the device does wrong.
+    pub faults: Vec<FaultRule>,
+    /// What rules of chance draw from.
+    pub fault_seed: u64,
+    /// How long a command of the device may hang; its own patience if `None`.
+    pub patience: Option<Duration>,
+    /// When the mechanism is replaced by another one.
+    pub swaps: Vec<SwapAt>,
 }
 
 impl ReplayOptions {
@@ -81,6 +106,8 @@ impl ReplayOptions {
             name: name.into(),
             vram_bytes,
             system_bytes,
+            gtt_bytes: None,
+            copy_engines: 1,
             strategy: "tlsf".into(),
             touch: 3,
             verify: Verify::Sample,
@@ -89,6 +116,10 @@ impl ReplayOptions {
             window_batches: 4,
             parts: None,
             restart_mechanism_every: None,
+            faults: Vec::new(),
+            fault_seed: 0,
+            patience: None,
+            swaps: Vec::new(),
         }
     }
 }
@@ -100,6 +131,8 @@ pub struct Hooks<'a> {
     pub progress: Option<&'a mut dyn FnMut(u64)>,
     /// Where the request log goes.
     pub log: Option<Box<dyn Write + Send>>,
+    /// Where error captures go, and what reports call it.
+    pub captures: Option<(Dir, String)>,
     /// Gets the handle of the simulated device before the first batch: how tests sabotage it.
     pub device: Option<&'a mut dyn FnMut(SimControl)>,
 }
@@ -112,13 +145,21 @@ impl std::fmt::Debug for Hooks<'_> {
 
 /// The command.
 pub(crate) fn command(args: &Replay) -> Result<(), Failure> {
+    let faults = match faults::rules(&args.faults) {
+        Ok(rules) => rules,
+        Err(help) => return files::print(help),
+    };
+    let Some(trace) = &args.trace else {
+        let line = "no TRACE is given; see 'gpumm help replay'";
+        return Err(Failure::new(Exit::Usage, line));
+    };
     known_strategy(args.strategy.as_deref())?;
     for (option, output) in [("--log", &args.log), ("--json", &args.json)] {
         if let Some(output) = output {
-            files::refuse_same(&args.trace, output, option)?;
+            files::refuse_same(trace, output, option)?;
         }
     }
-    let mut input = Input::open(&args.trace)?;
+    let mut input = Input::open(trace)?;
     let prefix = input.peek(SNIFF_LEN)?;
     if gpumm_trace::sniff(&prefix) == Sniffed::RequestLog {
         return log::command(args, input);
@@ -135,7 +176,8 @@ pub(crate) fn command(args: &Replay) -> Result<(), Failure> {
     let json = args.json.as_deref().map(Whole::prepare).transpose()?;
     let name = input.name.clone();
     let trace = import(args, input)?;
-    let options = options(args, vram, name, &trace)?;
+    let options = options(args, faults, vram, name, &trace)?;
+    let captures = args.captures.as_deref().map(files::folder).transpose()?;
     let log: Option<Box<dyn Write + Send>> = match &args.log {
         Some(path) => Some(Box::new(BufWriter::new(files::create(path)?))),
         None => None,
@@ -146,6 +188,7 @@ pub(crate) fn command(args: &Replay) -> Result<(), Failure> {
         let hooks = Hooks {
             progress: Some(&mut progress),
             log,
+            captures,
             device: None,
         };
         let log_name = args.log.as_deref().map(files::name);
@@ -158,9 +201,13 @@ pub(crate) fn command(args: &Replay) -> Result<(), Failure> {
         })?
     };
     finish(&summary, &report::text(&summary), json)?;
-    match summary.is_good() {
-        true => Ok(()),
-        false => Err(Failure::new(Exit::Found, report::verdict(&summary)).of(&summary.source.path)),
+    if !summary.is_good() {
+        let line = verdict::verdict(&summary);
+        return Err(Failure::new(Exit::Found, line).of(&summary.source.path));
+    }
+    match &summary.details.capture_problem {
+        None => Ok(()),
+        Some(problem) => Err(Failure::new(Exit::File, problem)),
     }
 }
 
@@ -204,6 +251,7 @@ fn import(args: &Replay, input: Input) -> Result<Trace, Failure> {
 
 fn options(
     args: &Replay,
+    faults: Vec<FaultRule>,
     vram: Size,
     name: String,
     trace: &Trace,
@@ -217,6 +265,8 @@ fn options(
         None => system_default(peak),
     };
     let system_bytes = system_bytes.map_err(|why| wrong("--system", why))?;
+    let gtt = args.gtt.map(|size| Size::Bytes(size).bytes(peak));
+    let gtt_bytes = gtt.transpose().map_err(|why| wrong("--gtt", why))?;
     let defaults = ReplayOptions::new(&name, vram_bytes, system_bytes);
     Ok(ReplayOptions {
         strategy: args.strategy.clone().unwrap_or(defaults.strategy),
@@ -225,6 +275,11 @@ fn options(
         tenants: args.tenants.map_or(defaults.tenants, Tenants::from),
         restart_mechanism_every: args.restart_mechanism_every.map(|n| n.get()),
         parts: parts::chosen(args)?,
+        gtt_bytes: gtt_bytes.map(|bytes| bytes.min(system_bytes)),
+        copy_engines: args.copy_engines.unwrap_or(defaults.copy_engines),
+        faults,
+        fault_seed: args.fault_seed.unwrap_or(defaults.fault_seed),
+        swaps: parts::swaps(&args.swaps)?,
         ..defaults
     })
 }

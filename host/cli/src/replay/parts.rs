@@ -1,5 +1,6 @@
-//! Components from files: a strategy that is not built in, and a mechanism for tests.
+//! Components from files: a strategy that is not built in, and other mechanisms.
 
+use super::{SwapArg, SwapAt};
 use crate::args::Replay;
 use crate::exit::{Exit, Failure};
 use crate::files::Input;
@@ -31,10 +32,7 @@ pub(super) fn chosen(args: &Replay) -> Result<Option<Parts>, Failure> {
     };
     let strategy: Arc<dyn StrategySource> = if is_file(strategy) {
         let path = Path::new(strategy);
-        let name = path
-            .file_stem()
-            .map_or(strategy.into(), |n| n.to_string_lossy());
-        let source = WasmStrategy::new(&name, read(path)?);
+        let source = WasmStrategy::new(&stem(path), read(path)?);
         // Tried once here, so that a file that does not fit is a file's fault.
         source.build().map_err(|e| misfit(path, &e))?;
         Arc::new(source)
@@ -42,11 +40,7 @@ pub(super) fn chosen(args: &Replay) -> Result<Option<Parts>, Failure> {
         Arc::new(built_in(strategy)?)
     };
     let mechanism: Arc<dyn MechanismSource> = match &args.mechanism {
-        Some(path) => {
-            let source = WasmMechanism::new("mechanism", read(path)?);
-            source.build().map_err(|e| misfit(path, &e))?;
-            Arc::new(source)
-        }
+        Some(path) => self::mechanism("mechanism", path)?,
         None => Arc::new(WasmMechanism::built_in()),
     };
     let fallback = Arc::new(built_in("tlsf")?);
@@ -55,6 +49,32 @@ pub(super) fn chosen(args: &Replay) -> Result<Option<Parts>, Failure> {
         strategy,
         fallback,
     }))
+}
+
+/// The replacements of the mechanism that a command line asks for.
+///
+/// Errors: as [`chosen`].
+pub(super) fn swaps(args: &[SwapArg]) -> Result<Vec<SwapAt>, Failure> {
+    let swap = |arg: &SwapArg| {
+        let source = arg.file.as_deref().map(|path| mechanism(&stem(path), path));
+        Ok(SwapAt {
+            part: arg.part,
+            source: source.transpose()?,
+        })
+    };
+    args.iter().map(swap).collect()
+}
+
+fn mechanism(name: &str, path: &Path) -> Result<Arc<dyn MechanismSource>, Failure> {
+    let source = WasmMechanism::new(name, read(path)?);
+    source.build().map_err(|e| misfit(path, &e))?;
+    Ok(Arc::new(source))
+}
+
+/// What a component from a file is called.
+fn stem(path: &Path) -> String {
+    let name = path.file_stem().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 fn misfit(path: &Path, why: &gpumm::ComponentFault) -> Failure {

@@ -1,6 +1,7 @@
 //! What a replay found, for people.
 
 use super::log::LogSummary;
+use super::verdict::{swapped, verdict};
 use super::{Summary, Tenants, Verify};
 use crate::size::human;
 use indicatif::{HumanCount, HumanDuration, HumanFloatCount};
@@ -29,12 +30,12 @@ impl Table {
     }
 }
 
-fn count(n: u64) -> String {
+pub(super) fn count(n: u64) -> String {
     HumanCount(n).to_string()
 }
 
 /// `1,024 swap-ins`, `1 swap-in`.
-fn counted(n: u64, one: &str) -> String {
+pub(super) fn counted(n: u64, one: &str) -> String {
     let plural = match one.strip_suffix("y") {
         _ if n == 1 => one.to_owned(),
         Some(stem) => format!("{stem}ies"),
@@ -52,7 +53,7 @@ fn times(part: u64, whole: u64) -> String {
     }
 }
 
-fn took(seconds: f64) -> String {
+pub(super) fn took(seconds: f64) -> String {
     match seconds {
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.2} s"),
@@ -74,7 +75,16 @@ pub(super) fn text(s: &Summary) -> String {
         Tenants::Stream => "a tenant per stream",
     };
     let mut t = Table::default();
-    t.row("device", format!("{}, strategy {}", s.device, s.strategy))
+    let engines = match s.copy_engines {
+        1 => String::new(),
+        n => format!(", {n} copy engines"),
+    };
+    let reach = match s.gtt_bytes < s.system_bytes {
+        true => format!(", {} of it mapped at once", human(s.gtt_bytes)),
+        false => String::new(),
+    };
+    let device = format!("{}, strategy {}{engines}", s.device, s.strategy);
+    t.row("device", device)
         .row(
             "vram",
             format!(
@@ -83,7 +93,7 @@ pub(super) fn text(s: &Summary) -> String {
                 times(s.vram_bytes, s.live_peak_bytes)
             ),
         )
-        .row("system memory", human(s.system_bytes))
+        .row("system memory", human(s.system_bytes) + &reach)
         .row(
             "access model",
             format!(
@@ -130,27 +140,31 @@ pub(super) fn text(s: &Summary) -> String {
                 counted(s.failed_accesses, "access"),
                 counted(s.device_faults, "device fault")
             ),
-        )
-        .row(
-            "crossings",
-            format!(
-                "{} ({:.3} per event), {} of plans",
-                count(s.crossings),
-                s.crossings as f64 / events.max(1) as f64,
-                counted(s.plan_ops, "operation")
-            ),
-        )
-        .row("restarts", count(s.restarts))
-        .row(
-            "time",
-            format!(
-                "{} ({} events/s, {}/s moved), started in {}",
-                took(s.timing.seconds),
-                HumanFloatCount(s.timing.events_per_second.round()),
-                human(s.timing.bytes_per_second_moved as u64),
-                took(s.timing.startup_seconds)
-            ),
         );
+    fault_rows(&mut t, s);
+    for (swap, pause) in s.swaps.iter().zip(&s.timing.swap_pause_seconds) {
+        t.row("swap", swapped(swap, *pause));
+    }
+    t.row(
+        "crossings",
+        format!(
+            "{} ({:.3} per event), {} of plans",
+            count(s.crossings),
+            s.crossings as f64 / events.max(1) as f64,
+            counted(s.plan_ops, "operation")
+        ),
+    )
+    .row("restarts", count(s.restarts))
+    .row(
+        "time",
+        format!(
+            "{} ({} events/s, {}/s moved), started in {}",
+            took(s.timing.seconds),
+            HumanFloatCount(s.timing.events_per_second.round()),
+            human(s.timing.bytes_per_second_moved as u64),
+            took(s.timing.startup_seconds)
+        ),
+    );
     for note in &s.details.notes {
         t.row("note", note.as_str());
     }
@@ -164,66 +178,52 @@ pub(super) fn text(s: &Summary) -> String {
     t.text(&title, &verdict(s))
 }
 
-/// What happened, in one sentence; after a failure with what to try.
-pub(super) fn verdict(s: &Summary) -> String {
-    let checked = match s.access_model.verify {
-        Verify::Off => "contents were not checked".to_owned(),
-        _ => format!("{} verified, none corrupt", human(s.bytes_verified)),
-    };
-    if s.is_good() {
-        let moved = match (s.evictions, s.swap_ins) {
-            (0, _) => "nothing had to be evicted".to_owned(),
-            (out, 0) => format!("{} and none was needed again", evicted(out)),
-            (out, back) => format!("{} and came back {}", evicted(out), counted(back, "time")),
-        };
-        return format!("Every allocation found a place; {moved}; {checked}.");
+/// What faults did, when some were asked for or something failed.
+fn fault_rows(t: &mut Table, s: &Summary) {
+    let seen = [
+        s.faults_injected,
+        s.cpu_fallbacks,
+        s.poisoned.len() as u64,
+        s.refused_accesses,
+        s.cancelled_jobs,
+        s.resets,
+        s.failed_operations,
+        s.captures.len() as u64,
+    ];
+    if s.faults.is_empty() && seen.iter().all(|&n| n == 0) {
+        return;
     }
-    let mut found = Vec::new();
-    let mut list = |n: u64, text: String| {
-        if n > 0 {
-            found.push(text);
-        }
-    };
-    let all = count(s.allocations);
-    let failed = count(s.failed_allocations);
-    list(
-        s.failed_allocations,
-        format!("{failed} of {all} allocations failed"),
+    for rule in &s.faults {
+        t.row("fault rule", rule.to_string());
+    }
+    t.row(
+        "faults",
+        format!(
+            "{} injected (seed {}), {} failed, {} redone by the CPU",
+            count(s.faults_injected),
+            s.fault_seed,
+            counted(s.failed_operations, "operation"),
+            count(s.cpu_fallbacks)
+        ),
+    )
+    .row(
+        "lost",
+        format!(
+            "the device {}, the content of {}; {} cancelled, {} refused",
+            counted(s.resets, "time"),
+            counted(s.poisoned.len() as u64, "buffer"),
+            counted(s.cancelled_jobs, "job"),
+            counted(s.refused_accesses, "use")
+        ),
     );
-    let accesses = counted(s.failed_accesses, "access");
-    list(s.failed_accesses, format!("{accesses} failed"));
-    let corrupt = counted(s.corrupt_bytes, "byte");
-    let verified = human(s.bytes_verified);
-    list(
-        s.corrupt_bytes,
-        format!("{corrupt} of {verified} verified were corrupt"),
-    );
-    let faults = counted(s.device_faults, "command");
-    list(s.device_faults, format!("{faults} failed on the device"));
-    let mut text = found.join(", ");
-    if let Some(first) = &s.details.first_failure {
-        let _ = write!(text, " (first: {first})");
-    }
-    let _ = write!(text, "; {}.", advice(s));
-    text
-}
-
-fn evicted(n: u64) -> String {
-    match n {
-        1 => "1 buffer was evicted".into(),
-        n => format!("{} buffers were evicted", count(n)),
-    }
-}
-
-fn advice(s: &Summary) -> &'static str {
-    if s.corrupt_bytes > 0 || s.device_faults > 0 {
-        return "this is a bug of gpumm: please report it with the file that --log writes";
-    }
-    match (s.details.more_vram, s.details.more_system) {
-        (true, true) => "try a larger --vram and a larger --system",
-        (true, false) => "try a larger --vram",
-        (false, true) => "try a larger --system",
-        (false, false) => "try again with GPUMM_LOG=warn, which tells which component failed",
+    if let Some(first) = s.captures.first() {
+        t.row(
+            "captures",
+            format!(
+                "{}, see: gpumm capture show {first}",
+                count(s.captures.len() as u64)
+            ),
+        );
     }
 }
 

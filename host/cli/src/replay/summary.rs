@@ -1,6 +1,7 @@
 //! What a replay found, and the JSON of it.
 
-use super::{Tenants, Verify};
+use super::{SwapDone, Tenants, Verify, faults};
+use gpumm_hw::sim::FaultRule;
 use serde::Serialize;
 
 /// The version of the JSON's keys and their meaning.
@@ -22,8 +23,17 @@ pub struct Summary {
     pub vram_bytes: u64,
     /// System memory in bytes.
     pub system_bytes: u64,
+    /// Bytes of it that the device's DMA reaches at once.
+    pub gtt_bytes: u64,
+    /// How many copy engines the device has.
+    pub copy_engines: u32,
     /// Which uses were added to the trace.
     pub access_model: AccessModel,
+    /// The rules by which the device failed; as JSON texts that `--fault` takes.
+    #[serde(serialize_with = "faults::as_texts")]
+    pub faults: Vec<FaultRule>,
+    /// What rules of chance drew from.
+    pub fault_seed: u64,
     /// Allocations of the trace.
     pub allocations: u64,
     /// Frees of the trace.
@@ -36,8 +46,11 @@ pub struct Summary {
     pub high_water_bytes: u64,
     /// Allocations that found no place, or on which a component failed.
     pub failed_allocations: u64,
-    /// Uses and releases that failed, of buffers that had a place.
+    /// Uses and releases that failed, of buffers that had a place and their content.
     pub failed_accesses: u64,
+    /// Of these allocations and accesses, those that failed because injected faults kept memory
+    /// from being mapped for the device.
+    pub mapping_failures: u64,
     /// Buffers moved out of device memory.
     pub evictions: u64,
     /// Buffers moved back.
@@ -48,8 +61,29 @@ pub struct Summary {
     pub bytes_verified: u64,
     /// Bytes that were something else.
     pub corrupt_bytes: u64,
-    /// Commands that failed on the device.
+    /// Commands that failed on the device, and that no injected fault explains.
     pub device_faults: u64,
+    /// Faults that took effect by a rule: failed and hung commands, refusals, losses.
+    pub faults_injected: u64,
+    /// Operations that failed and were done again by the CPU.
+    pub cpu_fallbacks: u64,
+    /// Allocations whose content was lost, ascending; also those freed since.
+    pub poisoned: Vec<u64>,
+    /// Uses that were refused because the content was lost.
+    pub refused_accesses: u64,
+    /// Accepted uses whose job has not run, or not to its end: it was made to fail or hang, the
+    /// device was lost before, or the content it needed was.
+    pub cancelled_jobs: u64,
+    /// How often the device was lost and brought back.
+    pub resets: u64,
+    /// Operations of plans that failed or did not run, repaired or not.
+    pub failed_operations: u64,
+    /// The files of error captures.
+    pub captures: Vec<String>,
+    /// Replacements of the mechanism; how long each took is in [`Timing::swap_pause_seconds`].
+    pub swaps: Vec<SwapDone>,
+    /// Replacements that did not start, so that the old mechanism went on.
+    pub failed_swaps: u64,
     /// Calls of the mechanism, one per batch.
     pub crossings: u64,
     /// Operations in its plans.
@@ -96,7 +130,7 @@ pub struct AccessModel {
 }
 
 /// How long a replay took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Timing {
     /// From the first batch until the device was done, in seconds.
     pub seconds: f64,
@@ -108,6 +142,8 @@ pub struct Timing {
     pub bytes_per_second_moved: f64,
     /// Bytes checked per second.
     pub bytes_per_second_verified: f64,
+    /// How long each replacement of the mechanism kept the planner from serving, in seconds.
+    pub swap_pause_seconds: Vec<f64>,
 }
 
 impl Timing {
@@ -126,6 +162,7 @@ impl Timing {
             events_per_second: rate(events),
             bytes_per_second_moved: rate(moved),
             bytes_per_second_verified: rate(verified),
+            swap_pause_seconds: Vec::new(),
         }
     }
 }
@@ -141,18 +178,24 @@ pub struct Details {
     pub more_vram: bool,
     /// Whether more system memory would have helped.
     pub more_system: bool,
+    /// Jobs that were made to fail or to hang.
+    pub failed_jobs: u64,
+    /// Jobs that have not run because the device was lost.
+    pub lost_jobs: u64,
+    /// Jobs that have not run because their content was lost.
+    pub poisoned_jobs: u64,
+    /// Why the first missing capture could not be written.
+    pub capture_problem: Option<String>,
 }
 
 impl Summary {
-    /// Whether nothing failed.
+    /// Whether nothing failed but what injected faults explain.
     pub fn is_good(&self) -> bool {
-        let failed = [
-            self.failed_allocations,
-            self.failed_accesses,
-            self.corrupt_bytes,
-            self.device_faults,
-        ];
-        failed.iter().all(|&n| n == 0)
+        let requests = self.failed_allocations + self.failed_accesses;
+        requests == self.mapping_failures
+            && self.corrupt_bytes == 0
+            && self.device_faults == 0
+            && faults::unexplained(self).is_empty()
     }
 }
 

@@ -12,6 +12,7 @@ mod residue;
 
 use super::*;
 use crate::broker::Overlay;
+use crate::executor::DeviceOp;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Access, Batch, Create, Intent, Request, Use};
 use gpumm_contract::wire::{Kind, Writer};
@@ -352,7 +353,10 @@ fn true_plans_are_accepted() {
     assert!(accepted.mapped.contains(&AllocationId(1)) && accepted.mapped.len() == 1);
     arrival().check(&mut ledger).expect("a true plan");
     let accepted = fetch().check(&mut ledger).expect("a true plan");
-    assert_eq!((accepted.counts.swap_ins, accepted.counts.evictions), (1, 0));
+    assert_eq!(
+        (accepted.counts.swap_ins, accepted.counts.evictions),
+        (1, 0)
+    );
 }
 
 #[test]

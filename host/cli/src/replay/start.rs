@@ -1,0 +1,57 @@
+//! Starting a simulated device for a replay.
+
+use super::ReplayOptions;
+use cap_std::fs::Dir;
+use gpumm::{Error, Pacing, Runtime};
+use gpumm_hw::sim::{Sim, SimConfig, SimControl};
+use std::io::Write;
+use std::sync::mpsc::channel;
+
+/// A Runtime with one simulated device, and the device's handle.
+///
+/// Errors: the device, a component or a thread does not start.
+pub(super) fn start(
+    options: &ReplayOptions,
+    log: Option<Box<dyn Write + Send>>,
+    captures: Option<(Dir, String)>,
+) -> Result<(Runtime, SimControl), Error> {
+    let (sender, controls) = channel();
+    let config = config(options);
+    let mut builder = Runtime::builder()
+        .device(move |timelines, system| {
+            let sim = Sim::new(config, timelines, system)?;
+            let _ = sender.send(sim.control());
+            Ok(sim)
+        })
+        .system_memory(options.system_bytes)
+        .strategy(&options.strategy)
+        .pacing(Pacing::Window(options.window_batches.max(1) as usize));
+    if let Some(bytes) = options.gtt_bytes {
+        builder = builder.gtt(bytes);
+    }
+    if let Some(parts) = &options.parts {
+        builder = builder.parts(parts.clone());
+    }
+    if let Some(log) = log {
+        builder = builder.log(log);
+    }
+    if let Some((folder, name)) = captures {
+        builder = builder.captures(folder, &name);
+    }
+    let runtime = builder.build()?;
+    let gone = |_| Error::System("the device has not been made".into());
+    Ok((runtime, controls.recv().map_err(gone)?))
+}
+
+fn config(options: &ReplayOptions) -> SimConfig {
+    let mut config = SimConfig::new("sim", options.vram_bytes);
+    if options.copy_engines != 1 {
+        config = config.copy_engines(options.copy_engines);
+    }
+    config.faults = options.faults.clone();
+    config.fault_seed = options.fault_seed;
+    if let Some(patience) = options.patience {
+        config.timeout = patience;
+    }
+    config
+}

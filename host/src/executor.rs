@@ -5,10 +5,9 @@ use crate::failsafe::{Failsafe, Watch, What};
 use crate::guard::{Guard, Opened};
 use crate::job::Job;
 use crate::runtime::IMPORT;
-use crate::share::{Imports, Share};
+use crate::share::{Notice, Sharing};
 use gpumm_contract::{
-    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, Segment, TableId,
-    TenantId, TimelineId,
+    AllocationId, BufferId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
 };
 use gpumm_hw as hw;
 use std::collections::{BTreeMap, HashMap};
@@ -79,11 +78,7 @@ pub(crate) enum DeviceOp {
         job: JobId,
         memory: Vec<Memory>,
     },
-    Notify {
-        device: DeviceId,
-        attachment: AttachmentId,
-        gate: Point,
-    },
+    Notify(Notice),
 }
 
 /// A job that waits for its plan, and where its outcome goes.
@@ -154,13 +149,6 @@ pub(crate) struct Executor {
     sharing: Sharing,
 }
 
-/// What a device has to do with the buffers of others.
-#[derive(Debug)]
-pub(crate) struct Sharing {
-    pub(crate) imports: Arc<Imports>,
-    pub(crate) share: Option<Arc<Share>>,
-}
-
 impl Executor {
     pub(crate) fn new(
         device: Arc<dyn hw::Device>,
@@ -199,11 +187,7 @@ impl Executor {
         let mut told = Vec::new();
         let done = self.each(ops, jobs, &mut told);
         // Also of a plan that broke off: nobody else reaches the gates.
-        if let Some(share) = &self.sharing.share {
-            for (device, attachment, gate) in told {
-                share.notify(device, attachment, gate);
-            }
-        }
+        self.sharing.tell(told);
         done
     }
 
@@ -211,22 +195,20 @@ impl Executor {
         &mut self,
         ops: Vec<DeviceOp>,
         jobs: &mut HashMap<JobId, WaitingJob>,
-        told: &mut Vec<(DeviceId, AttachmentId, Point)>,
+        told: &mut Vec<Notice>,
     ) -> Result<(), hw::DeviceError> {
         for op in ops {
             match op {
-                DeviceOp::Notify {
-                    device,
-                    attachment,
-                    gate,
-                } => told.push((device, attachment, gate)),
+                DeviceOp::Notify(notice) => told.push(notice),
                 DeviceOp::Wait { timeline, point } => self.wait(timeline, point),
                 DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None, None)?,
-                DeviceOp::Unmap {
-                    memory,
-                    buffer,
-                    segments,
-                } => self.unmap(memory, buffer, &segments)?,
+                DeviceOp::Unmap { memory, buffer, .. } if memory == IMPORT => {
+                    self.sharing.unmap(buffer)?
+                }
+                DeviceOp::Unmap { segments, .. } => {
+                    let segments = self.spaces.list(self.spaces.host, &segments)?;
+                    self.device.unmap_dma(&segments)?;
+                }
                 DeviceOp::Copy {
                     at,
                     source,
@@ -287,21 +269,6 @@ impl Executor {
             }
         }
         Ok(())
-    }
-
-    /// Ends a mapping; of an import, unless that was ended before.
-    fn unmap(
-        &self,
-        memory: MemoryTypeId,
-        buffer: BufferId,
-        segments: &[Segment],
-    ) -> Result<(), hw::DeviceError> {
-        if memory == IMPORT {
-            let link = self.sharing.imports.get(buffer);
-            return link.map_or(Ok(()), |link| link.unmap());
-        }
-        let segments = self.spaces.list(self.spaces.host, segments)?;
-        self.device.unmap_dma(&segments)
     }
 
     /// The next operation of a timeline waits for a point. An access of the CPU that gives way to

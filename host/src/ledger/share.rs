@@ -4,6 +4,7 @@ use super::request::Check;
 use super::{AttachmentFacts, Ledger, Refusal};
 use crate::executor::DeviceOp;
 use crate::runtime::IMPORT;
+use crate::share::Notice;
 use gpumm_contract::facts::{Fact, Role};
 use gpumm_contract::request::{Attach, Detach};
 use gpumm_contract::table::Holder;
@@ -142,11 +143,12 @@ impl Check<'_> {
         self.end_import(attachment);
         self.record(allocation, gate, true);
         self.hold(table, Holder::Mapping, gate);
-        self.accepted.ops.push(DeviceOp::Notify {
+        let notice = Notice {
             device,
             attachment,
             gate,
-        });
+        };
+        self.accepted.ops.push(DeviceOp::Notify(notice));
         Ok(())
     }
 

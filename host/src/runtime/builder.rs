@@ -1,22 +1,23 @@
 //! Building a Runtime: parts, devices, memory types.
 
 use super::device::DeviceShared;
-use super::{GTT, IMPORT, Inner, Runtime, SYSTEM, SYSTEM_BASE, VRAM};
+use super::memory::memory_types;
+use super::{IMPORT, Inner, Runtime, SYSTEM, SYSTEM_BASE, VRAM};
 use crate::broker::{Broker, Dma};
 use crate::capture::{Captures, Limits};
 use crate::error::{ComponentFault, Error};
-use crate::executor::{Executor, Sharing, Space, Spaces};
+use crate::executor::{Executor, Space, Spaces};
 use crate::failsafe::{self, Failsafe};
 use crate::ledger::Ledger;
 use crate::log::{LogHeader, LogWriter};
 use crate::parts::Parts;
 use crate::planner::{CpuTimelines, Desk, Pacing, Planner, Setup, start};
-use crate::share::{Imports, Share};
+use crate::share::{Imports, Share, Sharing};
 use crate::slot::Slot;
-use crate::system::{SYSTEM_GRANULE, SystemPool};
+use crate::system::SystemPool;
 use crate::wasm::{WasmMechanism, WasmStrategy};
 use cap_std::fs::Dir;
-use gpumm_contract::facts::{MemoryType, Role};
+use gpumm_contract::facts::Role;
 use gpumm_contract::{DeviceId, Geometry, TimelineId};
 use gpumm_hw as hw;
 use std::collections::BTreeMap;
@@ -384,42 +385,4 @@ impl Site<'_> {
             thread,
         ))
     }
-}
-
-fn memory_types(
-    vram: &hw::MemoryTypeProperties,
-    system_bytes: u64,
-    gtt_bytes: u64,
-) -> Vec<MemoryType> {
-    let system = MemoryType {
-        id: SYSTEM,
-        size: system_bytes / SYSTEM_GRANULE * SYSTEM_GRANULE,
-        granule: SYSTEM_GRANULE,
-        evict_to: None,
-        base: SYSTEM_BASE,
-        max_segment: u64::from(u32::MAX) / SYSTEM_GRANULE * SYSTEM_GRANULE,
-        aperture: Some(GTT),
-        hop: None,
-    };
-    let gtt = MemoryType {
-        id: GTT,
-        size: gtt_bytes / SYSTEM_GRANULE * SYSTEM_GRANULE,
-        aperture: None,
-        ..system
-    };
-    let vram = MemoryType {
-        id: VRAM,
-        size: vram.size,
-        granule: vram.granule,
-        evict_to: Some(SYSTEM),
-        base: 0,
-        max_segment: vram.max_segment,
-        aperture: None,
-        hop: None,
-    };
-    let import = MemoryType {
-        id: IMPORT,
-        ..system
-    };
-    vec![system, vram, gtt, import]
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod device;
+mod memory;
 
 pub use builder::RuntimeBuilder;
 pub(crate) use device::DeviceShared;

@@ -18,7 +18,7 @@ pub(crate) use link::{Ends, Imports, Link};
 use crate::error::Error;
 use crate::planner::Message;
 use crate::runtime::DeviceShared;
-use gpumm_contract::{AttachmentId, DeviceId, Point};
+use gpumm_contract::{AttachmentId, BufferId, DeviceId, Point};
 use gpumm_hw as hw;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,38 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use worker::Task;
+
+/// An accepted `notify`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notice {
+    pub(crate) device: DeviceId,
+    pub(crate) attachment: AttachmentId,
+    pub(crate) gate: Point,
+}
+
+/// What a device has to do with the buffers of others, and others with its own.
+#[derive(Debug)]
+pub(crate) struct Sharing {
+    pub(crate) imports: Arc<Imports>,
+    /// None where there is no other device.
+    pub(crate) share: Option<Arc<Share>>,
+}
+
+impl Sharing {
+    /// Ends the mapping of an import, unless it was ended before.
+    ///
+    /// Errors: the device refuses.
+    pub(crate) fn unmap(&self, buffer: BufferId) -> Result<(), hw::DeviceError> {
+        let link = self.imports.get(buffer);
+        link.map_or(Ok(()), |link| link.unmap())
+    }
+
+    /// Has importers told, in this order.
+    pub(crate) fn tell(&self, notices: Vec<Notice>) {
+        let share = self.share.iter();
+        share.for_each(|share| notices.iter().for_each(|notice| share.notify(*notice)));
+    }
+}
 
 /// What notifications need of the Runtime.
 #[derive(Default)]
@@ -99,13 +131,13 @@ impl Share {
 
     /// A plan of the exporter that was performed says that an import ends: the importer is told,
     /// and the gate will be reached.
-    pub(crate) fn notify(&self, importer: DeviceId, attachment: AttachmentId, gate: Point) {
-        let link = self.common.links().get(&attachment).cloned();
+    fn notify(&self, notice: Notice) {
+        let link = self.common.links().get(&notice.attachment).cloned();
         if let Some(link) = &link {
             self.close(link);
         }
         let deadline = Instant::now() + self.timeout;
-        self.give(importer, Task::Gate(link, gate, deadline));
+        self.give(notice.device, Task::Gate(link, notice.gate, deadline));
     }
 
     /// The client does not want an import any more.

@@ -77,7 +77,9 @@ fn sweep() {
         if rng.bool() {
             rules.push("refuse fallback".into());
         }
-        if let Ok(r) = std::env::var("SWEEP_RULES") { rules = r.split(',').map(|s| s.trim().to_owned()).collect(); }
+        if let Ok(r) = std::env::var("SWEEP_RULES") {
+            rules = r.split(',').map(|s| s.trim().to_owned()).collect();
+        }
         let refs: Vec<&str> = rules.iter().map(String::as_str).collect();
         let mut o = options(&trace, *rng.choice(&[30u64, 40, 60, 80]).unwrap(), &refs);
         o.fault_seed = n;
@@ -96,7 +98,20 @@ fn sweep() {
         }
         o.window_batches = *rng.choice(&[1u32, 2, 4, 8]).unwrap();
         o.batch_events = *rng.choice(&[1u32, 8, 32, 100]).unwrap();
-        if let Ok(v) = std::env::var("SWEEP_SET") { for kv in v.split(',') { let (k, v) = kv.split_once('=').unwrap(); let n: u64 = v.parse().unwrap(); match k { "every" => o.restart_mechanism_every = (n>0).then_some(n), "gtt" => o.gtt_bytes = (n>0).then_some(n), "win" => o.window_batches = n as u32, "batch" => o.batch_events = n as u32, "copy" => o.copy_engines = n as u32, _ => panic!() } } }
+        if let Ok(v) = std::env::var("SWEEP_SET") {
+            for kv in v.split(',') {
+                let (k, v) = kv.split_once('=').unwrap();
+                let n: u64 = v.parse().unwrap();
+                match k {
+                    "every" => o.restart_mechanism_every = (n > 0).then_some(n),
+                    "gtt" => o.gtt_bytes = (n > 0).then_some(n),
+                    "win" => o.window_batches = n as u32,
+                    "batch" => o.batch_events = n as u32,
+                    "copy" => o.copy_engines = n as u32,
+                    _ => panic!(),
+                }
+            }
+        }
         let describe = format!(
             "#{n} {rules:?} vram {} copy {} ten {:?} {} every {:?} gtt {:?} win {} batch {}",
             o.vram_bytes,
@@ -117,8 +132,15 @@ fn sweep() {
             replay::run(&trace, &o, Hooks::default()),
         ) {
             (Ok(a), Ok(b)) => {
-                let (va, vb) = (serde_json::to_value(&a).unwrap(), serde_json::to_value(&b).unwrap());
-                for (k, v) in va.as_object().unwrap() { if k != "timing" && v != &vb[k] { eprintln!("DIFF {k}: {v} != {}", vb[k]); } }
+                let (va, vb) = (
+                    serde_json::to_value(&a).unwrap(),
+                    serde_json::to_value(&b).unwrap(),
+                );
+                for (k, v) in va.as_object().unwrap() {
+                    if k != "timing" && v != &vb[k] {
+                        eprintln!("DIFF {k}: {v} != {}", vb[k]);
+                    }
+                }
                 let restarts = a.restarts > 0 && o.restart_mechanism_every.is_none();
                 let oom = a.failed_allocations + a.failed_accesses != a.mapping_failures;
                 if a.corrupt_bytes > 0

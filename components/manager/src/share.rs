@@ -48,9 +48,18 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if taken || !self.state.gates.contains_key(&device) {
             return Err(Status::NotAttached);
         }
+        let never = buffer.content == Content::Never;
         self.bring_out(id, ctx)?;
-        let home = self.state.buffers.get(&id).map(|b| b.home.table);
-        let table = home.ok_or(Status::UnknownBuffer)?;
+        let home = self.state.buffers.get(&id).map(|b| &b.home);
+        let (memory, table) = home
+            .map(|h| (h.memory, h.table))
+            .ok_or(Status::UnknownBuffer)?;
+        if never {
+            // It may show what the tenant has left there, which was not meant for others.
+            let on = self.copy_timeline(memory).ok_or(Status::NotAttached)?;
+            self.reach(id, ctx)?;
+            self.clear(id, on, ctx)?;
+        }
         let held = self.tables.get(table, Holder::Mapping);
         held.map_err(|_| Status::TooScattered)?;
         self.state.attachments.insert((id, attachment), device);

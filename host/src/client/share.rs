@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 /// A buffer of one device as another device reads it, where it lies; dropping it ends that.
 ///
-/// It is used like a buffer of the importing client, by jobs that only read. What the exporting
-/// client writes there meanwhile is for the two clients to order. When the buffer moves or is
+/// It is used like a buffer of the importing client, by jobs that only read. It shows the whole
+/// buffer: of one that was written in part also what the exporting client had there before. What
+/// the exporting client writes meanwhile is for the two clients to order. When the buffer moves or is
 /// released, what was submitted before still reads it, and later uses end with
 /// [`Error::Invalidated`].
 #[derive(Debug)]

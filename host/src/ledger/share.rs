@@ -69,11 +69,14 @@ impl Ledger {
 }
 
 impl Check<'_> {
-    /// Whether an import may begin: the buffer is alive in host memory of its own device, and the
-    /// device imports it for the first time.
+    /// Whether an import may begin: the buffer is alive in host memory of its own device, shows
+    /// nothing but itself, and the device does not import it yet.
     pub(super) fn attachable(&self, attach: &Attach) -> Option<TableId> {
         let buffer = self.ledger.buffers.get(&attach.buffer)?;
         let home = self.ledger.allocations.get(&buffer.allocation)?;
+        if !buffer.content.moves() || !home.holds_content {
+            return None;
+        }
         let host = self.ledger.memory.get(&home.memory)?.kind.is_host() && home.memory != IMPORT;
         let table = home.table.filter(|_| host)?;
         let device_of = |a| self.ledger.attachments.get(&a).map(|a| a.device);

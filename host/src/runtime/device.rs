@@ -11,8 +11,24 @@ use gpumm_contract::{BufferId, DeviceId, TenantId};
 use gpumm_hw as hw;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+
+/// The way to a device's planner; closed when the device goes.
+pub(crate) struct Mailbox(Mutex<Option<Sender<Message>>>);
+
+impl Mailbox {
+    fn sender(&self) -> MutexGuard<'_, Option<Sender<Message>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Errors: the planner has ended.
+    pub(crate) fn send(&self, message: Message) -> Result<(), Error> {
+        let sender = self.sender();
+        let sent = sender.as_ref().and_then(|s| s.send(message).ok());
+        sent.ok_or_else(DeviceShared::gone)
+    }
+}
 
 /// A device as clients share it.
 pub(crate) struct DeviceShared {
@@ -22,7 +38,7 @@ pub(crate) struct DeviceShared {
     pub(crate) imports: Arc<Imports>,
     /// None where there is no other device.
     pub(crate) share: Option<Arc<Share>>,
-    sender: Mutex<Option<Sender<Message>>>,
+    pub(crate) mailbox: Arc<Mailbox>,
     thread: Mutex<Option<JoinHandle<()>>>,
     buffers: AtomicU64,
 }
@@ -34,14 +50,15 @@ impl DeviceShared {
         (index, imports, share): (DeviceId, Arc<Imports>, Option<Arc<Share>>),
         (sender, thread): (Sender<Message>, JoinHandle<()>),
     ) -> Self {
-        let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        let mailbox = Arc::new(Mailbox(Mutex::new(Some(sender))));
+        let thread = Mutex::new(Some(thread));
         DeviceShared {
             device,
             timelines,
             index,
             imports,
             share,
-            sender,
+            mailbox,
             thread,
             buffers: AtomicU64::new(1),
         }
@@ -52,11 +69,7 @@ impl DeviceShared {
     }
 
     pub(crate) fn send(&self, message: Message) -> Result<(), Error> {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender
-            .as_ref()
-            .and_then(|s| s.send(message).ok())
-            .ok_or_else(Self::gone)
+        self.mailbox.send(message)
     }
 
     /// Has the planner do something between two batches and waits for the answer.
@@ -95,7 +108,7 @@ impl DeviceShared {
 impl Drop for DeviceShared {
     fn drop(&mut self) {
         // Without senders the planner ends after what it has begun.
-        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.mailbox.sender() = None;
         let thread = self
             .thread
             .lock()

@@ -5,8 +5,8 @@ mod device;
 mod memory;
 
 pub use builder::RuntimeBuilder;
-pub(crate) use device::DeviceShared;
 pub use device::{DeviceHandle, Health};
+pub(crate) use device::{DeviceShared, Mailbox};
 
 use crate::client::Client;
 use crate::error::Error;

@@ -16,14 +16,14 @@ mod worker;
 pub(crate) use link::{Ends, Imports, Link};
 
 use crate::error::Error;
-use crate::planner::Message;
-use crate::runtime::DeviceShared;
+use crate::planner::{Message, Planner};
+use crate::runtime::{DeviceShared, Mailbox};
 use gpumm_contract::{AttachmentId, BufferId, DeviceId, Point};
 use gpumm_hw as hw;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use worker::Task;
 
@@ -62,7 +62,8 @@ impl Sharing {
 /// What notifications need of the Runtime.
 #[derive(Default)]
 struct Common {
-    devices: OnceLock<Vec<Weak<DeviceShared>>>,
+    /// Not the devices themselves: the last one who drops a device waits for its planner.
+    mailboxes: OnceLock<Vec<Arc<Mailbox>>>,
     links: Mutex<BTreeMap<AttachmentId, Arc<Link>>>,
 }
 
@@ -71,9 +72,22 @@ impl Common {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn device(&self, device: DeviceId) -> Option<Arc<DeviceShared>> {
-        let devices = self.devices.get()?;
-        devices.get(device.0 as usize)?.upgrade()
+    /// Has a device's planner do something between two batches.
+    ///
+    /// Errors: the planner has ended.
+    fn ask(
+        &self,
+        device: DeviceId,
+        act: impl FnOnce(&mut Planner) + Send + 'static,
+    ) -> Result<(), Error> {
+        let mailbox = self
+            .mailboxes
+            .get()
+            .and_then(|all| all.get(device.0 as usize));
+        let gone = || Error::System("there is no such device".into());
+        mailbox
+            .ok_or_else(gone)?
+            .send(Message::Control(Box::new(act)))
     }
 }
 
@@ -116,8 +130,8 @@ impl Share {
 
     /// Makes the devices known, in the order of their numbers.
     pub(crate) fn begin(&self, devices: &[Arc<DeviceShared>]) {
-        let devices = devices.iter().map(Arc::downgrade).collect();
-        let _ = self.common.devices.set(devices);
+        let mailboxes = devices.iter().map(|d| d.mailbox.clone()).collect();
+        let _ = self.common.mailboxes.set(mailboxes);
     }
 
     /// A new import, which nobody has attached yet.
@@ -159,12 +173,10 @@ impl Share {
             return;
         }
         let there = link.clone();
-        let ask = Message::Control(Box::new(move |planner| {
+        let asked = self.common.ask(link.importer, move |planner| {
             there.answer(planner.close_import(&there));
-        }));
-        let gone = || Error::System("the importing device is gone".into());
-        let device = self.common.device(link.importer).ok_or_else(gone);
-        if let Err(error) = device.and_then(|d| d.send(ask)) {
+        });
+        if let Err(error) = asked {
             link.answer(Err(error));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Common, Link};
 use crate::executor::hardware_point;
-use crate::planner::{Message, Verb};
+use crate::planner::Verb;
 use gpumm_contract::Point;
 use gpumm_hw as hw;
 use std::sync::Arc;
@@ -111,13 +111,12 @@ impl Worker {
         link.imports.remove(link.buffer);
         let (attachment, buffer) = (link.attachment, link.exported);
         let common = self.common.clone();
-        let ask = Message::Control(Box::new(move |planner| {
+        let asked = self.common.ask(link.exporter, move |planner| {
             // What a stopped device does not forget it does not move either.
             planner.serve(vec![Verb::Detach { buffer, attachment }]);
             common.links().remove(&attachment);
-        }));
-        let exporter = self.common.device(link.exporter);
-        if !exporter.is_some_and(|d| d.send(ask).is_ok()) {
+        });
+        if asked.is_err() {
             self.common.links().remove(&attachment);
         }
     }

@@ -4,20 +4,43 @@ use gpumm_contract::extent::round_up;
 use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::{Extent, TenantId};
 use gpumm_hw::SystemMemory;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The granule of system memory, in bytes.
 pub const SYSTEM_GRANULE: u64 = 4096;
 
 /// The holes of the arena, and whose bytes they still show.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Holes {
     /// Offset to length; neighbours never touch.
     by_offset: BTreeMap<u64, u64>,
+    /// The same holes as length and offset.
+    by_bytes: BTreeSet<(u64, u64)>,
     residue: RangeMap<TenantId>,
+    free: u64,
     used: u64,
     high_water: u64,
+}
+
+impl Holes {
+    fn add(&mut self, offset: u64, bytes: u64) {
+        if bytes > 0 {
+            self.by_offset.insert(offset, bytes);
+            self.by_bytes.insert((bytes, offset));
+            self.free += bytes;
+        }
+    }
+
+    /// Takes the hole at an offset away; 0 bytes where there is none.
+    fn take(&mut self, offset: u64) -> u64 {
+        let Some(bytes) = self.by_offset.remove(&offset) else {
+            return 0;
+        };
+        self.by_bytes.remove(&(bytes, offset));
+        self.free -= bytes;
+        bytes
+    }
 }
 
 /// Hands out system memory.
@@ -34,13 +57,8 @@ impl SystemPool {
     /// A pool over the whole of a system memory.
     pub fn new(memory: Arc<SystemMemory>) -> Self {
         let size = memory.size() / SYSTEM_GRANULE * SYSTEM_GRANULE;
-        let by_offset = (size > 0).then_some((0, size)).into_iter().collect();
-        let holes = Holes {
-            by_offset,
-            residue: RangeMap::default(),
-            used: 0,
-            high_water: 0,
-        };
+        let mut holes = Holes::default();
+        holes.add(0, size);
         SystemPool {
             memory,
             holes: Mutex::new(holes),
@@ -52,51 +70,38 @@ impl SystemPool {
         self.holes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes memory: the lowest hole that holds it, or else the lowest holes together, as host
+    /// Takes memory: the smallest hole that holds it, or else the lowest holes together, as host
     /// pages need not be contiguous.
     ///
     /// Units: bytes, rounded up to the granule.
     /// Errors: all holes together are too small; then the largest hole.
     pub fn allocate(&self, bytes: u64) -> Result<Vec<Extent>, u64> {
         let mut holes = self.holes();
-        let largest = holes.by_offset.values().copied().max().unwrap_or(0);
+        let largest = holes.by_bytes.last().map_or(0, |(bytes, _)| *bytes);
         let bytes = round_up(bytes, SYSTEM_GRANULE)
             .filter(|&b| b > 0)
             .ok_or(largest)?;
-        let single = holes
-            .by_offset
-            .iter()
-            .find(|(_, have)| **have >= bytes)
-            .map(|(&at, _)| at);
         let mut extents = Vec::new();
-        match single {
-            Some(offset) => extents.push(Extent { offset, bytes }),
-            None => {
-                let mut left = bytes;
-                for (&offset, &have) in &holes.by_offset {
-                    let take = have.min(left);
-                    extents.push(Extent {
-                        offset,
-                        bytes: take,
-                    });
-                    left -= take;
-                    if left == 0 {
-                        break;
-                    }
+        if let Some(&(_, offset)) = holes.by_bytes.range((bytes, 0)..).next() {
+            extents.push(Extent { offset, bytes });
+        } else {
+            let mut left = bytes;
+            for (&offset, &have) in &holes.by_offset {
+                let bytes = have.min(left);
+                extents.push(Extent { offset, bytes });
+                left -= bytes;
+                if left == 0 {
+                    break;
                 }
-                if left > 0 {
-                    return Err(largest);
-                }
+            }
+            if left > 0 {
+                return Err(largest);
             }
         }
         for extent in &extents {
-            let Some(have) = holes.by_offset.remove(&extent.offset) else {
-                continue;
-            };
+            let have = holes.take(extent.offset);
             let end = extent.offset + extent.bytes;
-            if have > extent.bytes {
-                holes.by_offset.insert(end, have - extent.bytes);
-            }
+            holes.add(end, have.saturating_sub(extent.bytes));
             holes.high_water = holes.high_water.max(end);
         }
         holes.used += bytes;
@@ -115,13 +120,11 @@ impl SystemPool {
             if let Some((&before, &have)) = holes.by_offset.range(..offset).next_back()
                 && before + have == offset
             {
-                holes.by_offset.remove(&before);
+                holes.take(before);
                 (offset, bytes) = (before, bytes + have);
             }
-            if let Some(have) = holes.by_offset.remove(&(offset + bytes)) {
-                bytes += have;
-            }
-            holes.by_offset.insert(offset, bytes);
+            bytes += holes.take(offset + bytes);
+            holes.add(offset, bytes);
         }
     }
 
@@ -156,7 +159,7 @@ impl SystemPool {
 
     /// Bytes that could be handed out now.
     pub fn free_bytes(&self) -> u64 {
-        self.holes().by_offset.values().sum()
+        self.holes().free
     }
 
     /// Bytes handed out now.

@@ -18,7 +18,8 @@ use gpumm_contract::facts::{Fact, MemoryType, Role};
 use gpumm_contract::request::{Batch, Create, Grants, Placement, Request, Run};
 use gpumm_contract::wire::{Kind, Writer};
 use gpumm_contract::{
-    Allocator, BufferId, Geometry, MemoryTypeId, Point, Stamp, TenantId, TimelineId, allocator,
+    AllocationId, Allocator, BufferId, Geometry, MemoryTypeId, Point, Stamp, TenantId, TimelineId,
+    allocator,
 };
 use gpumm_sg_table::SgTables;
 use gpumm_tests::native::{self, NativeManager};
@@ -37,6 +38,10 @@ impl SlotDesk for Bare {
     fn allocate(&mut self, _: MemoryTypeId, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
         Ok(allocator::execute(&mut self.0, commands))
     }
+
+    fn map_dma(&mut self, _: AllocationId) -> Result<bool, ComponentFault> {
+        Ok(true)
+    }
 }
 
 fn facts() -> Vec<u64> {
@@ -49,6 +54,8 @@ fn facts() -> Vec<u64> {
             evict_to,
             base,
             max_segment: 0xffff_f000,
+            aperture: None,
+            hop: None,
         })
     };
     let timeline = |t, role| Fact::Timeline {

@@ -112,10 +112,12 @@ fn in_folder(folder: &Path, name: &str, bytes: &[u8]) -> String {
 }
 
 /// The documented keys of a report, in order.
-const KEYS: &str = "schema_version source device strategy vram_bytes system_bytes access_model \
-    allocations frees live_peak_bytes live_peak_allocations high_water_bytes failed_allocations \
-    failed_accesses evictions swap_ins bytes_moved bytes_verified corrupt_bytes device_faults \
-    crossings plan_ops plans_digest restarts timing";
+const KEYS: &str = "schema_version source device strategy vram_bytes system_bytes gtt_bytes \
+    copy_engines access_model faults fault_seed allocations frees live_peak_bytes \
+    live_peak_allocations high_water_bytes failed_allocations failed_accesses mapping_failures \
+    evictions swap_ins bytes_moved bytes_verified corrupt_bytes device_faults faults_injected \
+    cpu_fallbacks poisoned refused_accesses cancelled_jobs resets failed_operations captures \
+    swaps failed_swaps crossings plan_ops plans_digest restarts timing";
 
 #[track_caller]
 fn keys(json: &Value) -> String {

@@ -425,6 +425,23 @@ fn what_cannot_be_shared_is_named() {
     two.is_well();
 }
 
+#[test]
+fn what_was_never_written_shows_nothing_of_its_tenant() {
+    for parts in both() {
+        let two = two(parts, PATIENT);
+        for memory in [SYSTEM, VRAM] {
+            let mut desc = BufferDesc::new(SIZE);
+            desc.placement = Placement::only(memory);
+            drop(filled_in(&two.exporter, u64::MAX, desc));
+            two.device(0).drain().unwrap();
+            let buffer = two.exporter.create(desc).unwrap();
+            let import = buffer.share_with(&two.importer).unwrap();
+            assert_eq!(read(&two.importer, &import).unwrap(), 0);
+        }
+        two.is_well();
+    }
+}
+
 /// Random sharing in both directions under pressure, every plan compared with that of a mechanism
 /// restored from the facts.
 #[test]

@@ -193,6 +193,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             largest_hole: 0,
             stuck: 0,
         };
+        let mut refused: Vec<(MemoryTypeId, u64)> = Vec::new();
         for (place, force) in [false, true]
             .into_iter()
             .flat_map(|f| placement.iter().map(move |p| (p, f)))
@@ -204,14 +205,21 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             }
             let wish = self.wish(memory, bytes, ctx).ok_or(Status::TooScattered)?;
             let found = if force {
-                self.make_room(memory, wish, ctx)
+                let known = refused.iter().find(|(m, _)| *m == memory);
+                self.make_room(memory, wish, known.map(|(_, hole)| *hole), ctx)
             } else {
-                self.allocate_one(memory, wish)
-                    .map_err(|largest_hole| Status::NoSpace {
+                self.allocate_one(memory, wish).map_err(|largest_hole| {
+                    refused.push((memory, largest_hole));
+                    Status::NoSpace {
                         largest_hole,
                         stuck: 0,
-                    })
+                    }
+                })
             };
+            if force {
+                // Evictions have changed what fits where.
+                refused.clear();
+            }
             match found {
                 Ok(extents) => {
                     return Ok(Found {

@@ -14,6 +14,7 @@ use gpumm_contract::{BufferId, Extent, MemoryTypeId};
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Serves a wish, evicting buffers one by one, least recently used first, until it fits.
     ///
+    /// `hole` is the largest hole where it is known that the wish does not fit as things are.
     /// Buffers that the current request needs, or the CPU uses, are spared. A victim whose own way out is full is
     /// passed over. Evictions stand even when the wish fails in the end.
     /// Errors: [`Status::NoSpace`] when nothing evictable is left.
@@ -22,9 +23,11 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         &mut self,
         memory: MemoryTypeId,
         wish: Allocate,
+        hole: Option<u64>,
         ctx: &mut Context,
     ) -> Result<Vec<Extent>, Status> {
-        let mut largest_hole = match self.allocate_one(memory, wish) {
+        let first = hole.map_or_else(|| self.allocate_one(memory, wish), Err);
+        let mut largest_hole = match first {
             Ok(extents) => return Ok(extents),
             Err(hole) => hole,
         };

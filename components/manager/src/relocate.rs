@@ -98,7 +98,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             .filter(|_| buffer.content.moves());
         if let Some(hop) = hop {
             let there = match self.wish(hop, bytes, ctx) {
-                Some(wish) => self.make_room(hop, wish, ctx).map(|extents| Found {
+                Some(wish) => self.make_room(hop, wish, None, ctx).map(|extents| Found {
                     memory: hop,
                     allocation: wish.number,
                     extents,

@@ -25,7 +25,7 @@ GPUMM_LOG=debug (or any tracing filter) shows on stderr what the program does.";
 pub(crate) enum Command {
     /// Replay a recorded trace, or a request log, and say how the memory manager did
     #[command(after_long_help = REPLAY_HELP)]
-    Replay(Replay),
+    Replay(Box<Replay>),
     /// Show what an error capture holds: what failed on the device, on which memory, and why
     #[command(after_long_help = crate::capture::HELP)]
     Capture(CaptureArgs),

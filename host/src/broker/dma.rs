@@ -82,11 +82,14 @@ impl Broker {
         ledger: &Ledger,
         number: AllocationId,
     ) -> Result<bool, ComponentFault> {
+        // What this call's plan unmaps is mapped until the plan runs, and then stays so.
+        if self.overlay.mapped.contains(&number) || ledger.is_mapped(number) {
+            return Ok(true);
+        }
         let host = self.system.0;
         let new = self.overlay.granted.get(&number);
         let new = new.and_then(|(memory, extents)| (*memory == host).then_some(&extents[..]));
-        let fresh = !self.overlay.mapped.contains(&number);
-        let Some(extents) = new.or_else(|| ledger.mappable(number)).filter(|_| fresh) else {
+        let Some(extents) = new.or_else(|| ledger.mappable(number)) else {
             let why = format!("allocation {number} cannot be mapped for DMA");
             return Err(ComponentFault::Nonsense(why));
         };

@@ -5,14 +5,29 @@ use super::{MemoryFacts, Refusal};
 use crate::executor::DeviceOp;
 use gpumm_contract::facts::Content;
 use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, Point, TableId};
+use std::sync::Arc;
 
 impl Check<'_> {
-    /// INVARIANT: the host has mapped the memory during this call, and the aperture holds it.
+    /// INVARIANT: the host has mapped the memory during this call, or this plan has unmapped it;
+    /// and the aperture holds it.
     pub(super) fn map_dma(&mut self, table: TableId) -> Result<(), Refusal> {
         let (allocation, aperture, bytes) = self.mapping(table)?;
-        let mapped = self.ledger.tables.get(&table).is_some_and(|t| t.mapped);
-        if mapped || !self.overlay.mapped(allocation) {
+        let facts = self.ledger.tables.get(&table);
+        if facts.is_some_and(|t| t.mapped) {
             return Err(Refusal::NoMapping(table));
+        }
+        // A mapping that this plan has ended has not ended yet: it stays.
+        let ended = facts.and_then(|facts| {
+            let ends = |op: &DeviceOp| match op {
+                DeviceOp::Unmap { segments } => Arc::ptr_eq(segments, &facts.segments),
+                _ => false,
+            };
+            self.accepted.ops.iter().rposition(ends)
+        });
+        match ended {
+            Some(at) => drop(self.accepted.ops.remove(at)),
+            None if self.overlay.mapped(allocation) => {}
+            None => return Err(Refusal::NoMapping(table)),
         }
         let limit = self.ledger.memory.get(&aperture).map_or(0, |m| m.kind.size);
         let used = self.ledger.mapped_bytes.get(&aperture).copied();

@@ -300,6 +300,13 @@ impl Ledger {
         (host && !table.is_some_and(|t| t.mapped)).then_some(&facts.extents[..])
     }
 
+    /// Whether the device reaches an allocation of host memory.
+    pub(crate) fn is_mapped(&self, number: AllocationId) -> bool {
+        let table = self.allocations.get(&number).and_then(|a| a.table);
+        let facts = table.and_then(|t| self.tables.get(&t));
+        facts.is_some_and(|t| t.mapped)
+    }
+
     /// Whether memory of this type is on its way back to whoever hands it out.
     pub(crate) fn is_ending(&self, memory: MemoryTypeId) -> bool {
         let of = |(number, ()): (&AllocationId, &())| self.allocations.get(number);

@@ -326,11 +326,13 @@ impl Planner {
         loop {
             let last = self.last_points()?;
             let fresh = self.delivered.drain(&last)?;
-            let requests = self.told(fresh)?;
-            if requests.is_empty() {
+            if fresh.is_empty() {
                 return Ok(());
             }
-            self.run(&requests)?;
+            let requests = self.told(fresh)?;
+            if !requests.is_empty() {
+                self.run(&requests)?;
+            }
         }
     }
 

@@ -98,7 +98,7 @@ fn what_has_begun_is_waited_for_and_what_is_queued_is_not() {
     config.timeout = Duration::from_secs(3600);
     let sim = Sim::new(config, timelines, system).unwrap();
     let control = sim.control();
-    control.inject("hang compute at=1".parse().unwrap());
+    control.inject("hang job 1".parse().unwrap());
     control.hold(EngineId(0)).unwrap();
     for engine in [0, 1] {
         let (submission, _) = fill(MemorySpace::Vram, u64::from(engine) * 64, 8);

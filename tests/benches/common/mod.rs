@@ -38,6 +38,7 @@ impl Row {
 }
 
 /// Times `operations` done by one call of `act`, until the time is over; ns per operation.
+#[allow(dead_code, reason = "not every bench samples by time")]
 pub(crate) fn sample(budget: Duration, operations: usize, mut act: impl FnMut()) -> Vec<f64> {
     let begin = Instant::now();
     let mut samples = Vec::new();

@@ -96,9 +96,16 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     }
     driver.submit()?;
     swaps.make(trace.events.len() as u64, &device, &mut driver.tally)?;
-    driver.use_live()?;
-    device.drain()?;
-    driver.fold(0)?;
+    loop {
+        let lost = driver.tally.details.lost_jobs;
+        driver.use_live()?;
+        device.drain()?;
+        driver.fold(0)?;
+        // What has not run because of a loss is made up for. Each rule loses the device once.
+        if driver.tally.details.lost_jobs == lost {
+            break;
+        }
+    }
     device.end_log()?;
     let seconds = began.elapsed().as_secs_f64();
     let report = device.report()?;
@@ -281,14 +288,9 @@ impl<'a> Driver<'a> {
         if every > 0 && self.batches.is_multiple_of(every) {
             self.device.restart_mechanism()?;
         }
-        // What comes after a loss has not run, and more of it will not: the next batch begins
-        // with what really happened. A loss is decided when operations are submitted, so this
-        // is alike in every run.
-        let lost = self.device.hardware().is_lost();
-        self.fold(match lost {
-            true => 0,
-            false => self.options.window_batches as usize,
-        })
+        // As far as the planner is told before the next batch: so what the driver knows of a
+        // loss when it makes requests is what stands before them in a request log.
+        self.fold(self.options.window_batches.max(1) as usize - 1)
     }
 
     fn refused(&mut self, error: Error, id: u64) -> Result<(), Error> {
@@ -302,8 +304,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Adds up what all but the newest batches have compared. What the window has delivered has
-    /// ended, so this does not wait for the device.
+    /// Adds up what all but the newest batches have compared, and waits for it as the planner is
+    /// about to. After a loss of the device, what comes later has ended as well.
     fn fold(&mut self, mut keep: usize) -> Result<(), Error> {
         while self.outstanding.len() > keep {
             for (fence, change) in self.outstanding.pop_front().unwrap_or_default() {
@@ -320,7 +322,6 @@ impl<'a> Driver<'a> {
                     Err(error) => {
                         self.tally.cancelled(error);
                         if error == DeviceError::Lost {
-                            // What came later has not run either.
                             keep = 0;
                         }
                     }

@@ -216,6 +216,18 @@ fn lies_about_attachments_are_named() {
             ),
         ],
     );
+    // What nobody has written may show what was there before.
+    let mut case = attached();
+    case.requests.insert(0, create(1, 7));
+    case.granted = vec![(0, SYSTEM, vec![extent(0, 8192)])];
+    case.ops = vec![
+        place(0, SYSTEM, 1, &[extent(0, 8192)]),
+        table(0, 0, BASE, 8192),
+        answer(0, Status::Good),
+        answer(1, Status::Good),
+    ];
+    let refused = case.check(&mut ledger()).map(|_| ());
+    assert!(refused.is_err_and(|r| false_answer(&r)));
     // In device memory nobody else reaches it.
     let refused = attached().check(&mut born()).map(|_| ());
     assert!(refused.is_err_and(|r| false_answer(&r)));

@@ -19,7 +19,7 @@ impl Check<'_> {
         // A mapping that this plan has ended has not ended yet: it stays.
         let ended = facts.and_then(|facts| {
             let ends = |op: &DeviceOp| match op {
-                DeviceOp::Unmap { segments } => Arc::ptr_eq(segments, &facts.segments),
+                DeviceOp::Unmap { segments, .. } => Arc::ptr_eq(segments, &facts.segments),
                 _ => false,
             };
             self.accepted.ops.iter().rposition(ends)

@@ -283,8 +283,12 @@ fn an_importer_that_traps_on_the_release_is_revoked_at_once() {
         ));
         let own = filled(&two.importer, 9);
         assert_eq!(read(&two.importer, &own).unwrap(), 9);
+        // Its planner tries once more when the client lets go.
+        let live = || two.device(1).report().unwrap().live_buffers;
+        assert_eq!(live(), 2);
         drop(import);
         two.is_well();
+        assert_eq!(live(), 1);
     }
 }
 

@@ -137,10 +137,14 @@ impl Link {
         }
     }
 
-    /// No use of it is planned from now on; whether its release has yet to be asked for.
+    /// No use of it is planned from now on; whether its release has yet to be asked for, or to be
+    /// asked for again.
     pub(super) fn close(&self) -> bool {
         let mut state = self.state();
         state.closed = true;
+        if state.answer.as_ref().is_some_and(Closed::is_err) {
+            (state.answer, state.asked) = (None, false);
+        }
         !std::mem::replace(&mut state.asked, true)
     }
 

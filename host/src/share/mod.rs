@@ -167,7 +167,7 @@ impl Share {
         }
     }
 
-    /// Asks the importer's planner to release an import, once.
+    /// Asks the importer's planner to release an import, and again where it has failed.
     fn close(&self, link: &Arc<Link>) {
         if !link.close() {
             return;

@@ -88,8 +88,9 @@
 //!
 //! # Unsafe code
 //!
-//! All of it is in `arena` and `claim`: a claim registers byte ranges in the memory's table
-//! of running commands, and hands out slices only inside what it registered.
+//! All of it is in `arena`, `claim` and `bulk`, and in two calls of `bulk::batch` in `sim/exec`.
+//! A claim registers byte ranges in the memory's table of running commands, and hands out slices
+//! only inside what it registered; streaming stores are fenced before the claims of a command end.
 
 mod arena;
 pub mod bulk;

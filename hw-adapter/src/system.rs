@@ -56,7 +56,7 @@ impl SystemMemory {
         self.memory.commit(offset, bytes)
     }
 
-    /// Makes a range zero and gives its whole pages back to the system.
+    /// Makes a range zero and, where it is large, gives its whole pages back to the system.
     ///
     /// # Errors
     /// [`DeviceError::OutOfBounds`], [`DeviceError::Conflict`] while a command uses it.

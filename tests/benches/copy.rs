@@ -8,7 +8,6 @@
 //! repeats itself. Everything is made anew a few times, because physical pages differ.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[expect(dead_code, reason = "the other way of sampling is for calls")]
 mod common;
 
 use common::{Row, finish};

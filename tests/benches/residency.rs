@@ -156,7 +156,7 @@ fn main() {
         strategy: Arc::new(WasmStrategy::built_in("tlsf").unwrap()),
         fallback: Arc::new(WasmStrategy::built_in("tlsf").unwrap()),
     };
-    let mut rows = if std::env::var_os("ONLY_NATIVE").is_some() { vec![] } else { moves("component", component) };
+    let mut rows = moves("component", component);
     rows.extend(moves("native", native::parts("tlsf")));
     finish(rows);
 }

@@ -190,6 +190,13 @@ fn a_device_may_be_lost_after_any_operation() {
         &options(&trace, 60, &["lose device after 99999 ops"]),
     );
     assert_eq!((never.resets, never.faults_injected), (0, 0));
+    // The window is so long that nobody hears of the loss before the end.
+    let late = ReplayOptions {
+        window_batches: 8,
+        batch_events: 200,
+        ..options(&trace, 60, &["lose device after 3000 ops", "fail copy 12%"])
+    };
+    assert_eq!(run(&trace, &late).resets, 1);
     let rules = ["lose device after 1000 ops", "lose device after 3000 ops"];
     assert_eq!(run(&trace, &options(&trace, 60, &rules)).resets, 2);
 }
@@ -206,6 +213,16 @@ fn memory_that_cannot_be_mapped_is_done_without() {
         all.failed_allocations + all.failed_accesses
     );
     assert!(all.mapping_failures > 0);
+    // So little is mapped at once that a plan unmaps and maps the same memory.
+    let narrow = ReplayOptions {
+        copy_engines: 2,
+        tenants: Tenants::Stream,
+        batch_events: 8,
+        window_batches: 2,
+        gtt_bytes: Some(trace.stats().live_peak_bytes * 44 / 100),
+        ..options(&trace, 60, &["fail dma map every 16"])
+    };
+    assert!(run(&trace, &narrow).faults_injected > 10);
 }
 
 #[test]
@@ -228,14 +245,18 @@ fn any_mixture_of_faults_and_parts_is_survived() {
             rules.push("refuse fallback".into());
         }
         let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+        let window = *rng.choice(&[1, 4, 8]).unwrap();
+        let events = *rng.choice(&[8, 32, 100]).unwrap();
+        // What is in use stays mapped until it is delivered: too long a window is no room.
+        let narrow = rng.bool() && window * events <= 32;
         let mixed = ReplayOptions {
             fault_seed: seed,
             copy_engines: rng.u32(1..4),
             tenants: *rng.choice(&[Tenants::One, Tenants::Stream]).unwrap(),
             strategy: rng.choice(["tlsf", "buddy"]).unwrap().into(),
-            window_batches: *rng.choice(&[1, 4, 8]).unwrap(),
-            batch_events: *rng.choice(&[8, 32, 100]).unwrap(),
-            gtt_bytes: rng.bool().then(|| trace.stats().live_peak_bytes),
+            window_batches: window,
+            batch_events: events,
+            gtt_bytes: narrow.then(|| trace.stats().live_peak_bytes * 8 / 10),
             ..options(&trace, 60, &rules)
         };
         let whole = run(&trace, &mixed);

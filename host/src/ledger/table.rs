@@ -3,7 +3,7 @@
 use super::request::Check;
 use super::{Refusal, TableFacts, number};
 use gpumm_contract::table::{Hold, Holder};
-use gpumm_contract::{AllocationId, Extent, Point, Segment, TableId};
+use gpumm_contract::{AllocationId, Extent, Point, PointSet, Segment, TableId};
 use std::sync::Arc;
 
 impl Check<'_> {
@@ -93,6 +93,27 @@ impl Check<'_> {
         }
     }
 
+    /// Nothing in flight uses an allocation any more: the points of what did are reached.
+    fn at_rest(&mut self, allocation: AllocationId) {
+        let idle = |set: &PointSet| set.iter().all(|p| self.ledger.reached(p));
+        let Some(facts) = self.ledger.allocations.get(&allocation) else {
+            return;
+        };
+        let [readers, writers, inherited] =
+            [&facts.readers, &facts.writers, &facts.inherited].map(idle);
+        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
+            for (set, idle) in [
+                (&mut facts.readers, readers),
+                (&mut facts.writers, writers),
+                (&mut facts.inherited, inherited),
+            ] {
+                if idle {
+                    *set = PointSet::new();
+                }
+            }
+        }
+    }
+
     /// Holds whose point is reached end.
     pub(super) fn end_holds(&mut self, reached: Point) {
         let range = Point {
@@ -111,9 +132,16 @@ impl Check<'_> {
                     continue;
                 };
                 facts.holds.retain(|h| h.until != point);
-                if facts.holds.is_empty() && !facts.layout {
+                if !facts.holds.is_empty() {
+                    continue;
+                }
+                // Most tables rest most of the time: they keep no room for holders.
+                facts.holds = Vec::new();
+                let (allocation, layout) = (facts.allocation, facts.layout);
+                if !layout {
                     self.must_drop.insert(table);
                 }
+                self.at_rest(allocation);
             }
         }
     }

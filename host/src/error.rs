@@ -81,6 +81,9 @@ pub enum Error {
     /// A move of the buffer has ended the CPU's access to it.
     #[error("a move of the buffer has ended this access")]
     Revoked,
+    /// The buffer behind an import was moved or released by its exporter.
+    #[error("the exporter has moved or released the buffer that this imports")]
+    Invalidated,
     /// The request log could not be written or read.
     #[error("request log: {0}")]
     Log(String),

@@ -4,6 +4,8 @@ use crate::capture::{Role, TableSubmitted};
 use crate::failsafe::{Failsafe, Watch, What};
 use crate::guard::{Guard, Opened};
 use crate::job::Job;
+use crate::runtime::IMPORT;
+use crate::share::{Notice, Sharing};
 use gpumm_contract::{
     AllocationId, BufferId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
 };
@@ -52,6 +54,8 @@ pub(crate) enum DeviceOp {
         at: Point,
     },
     Unmap {
+        memory: MemoryTypeId,
+        buffer: BufferId,
         segments: Arc<[Segment]>,
     },
     Copy {
@@ -74,6 +78,7 @@ pub(crate) enum DeviceOp {
         job: JobId,
         memory: Vec<Memory>,
     },
+    Notify(Notice),
 }
 
 /// A job that waits for its plan, and where its outcome goes.
@@ -141,6 +146,7 @@ pub(crate) struct Executor {
     /// The timelines of the CPU's accesses, with the last one on each.
     cpu: BTreeMap<TimelineId, Option<Arc<Guard>>>,
     timelines: Arc<hw::Timelines>,
+    sharing: Sharing,
 }
 
 impl Executor {
@@ -150,6 +156,7 @@ impl Executor {
         spaces: Arc<Spaces>,
         failsafe: Arc<Failsafe>,
         timelines: Arc<hw::Timelines>,
+        sharing: Sharing,
         cpu: &[TimelineId],
     ) -> Self {
         Executor {
@@ -160,6 +167,7 @@ impl Executor {
             waits: BTreeMap::new(),
             cpu: cpu.iter().map(|&t| (t, None)).collect(),
             timelines,
+            sharing,
         }
     }
 
@@ -168,7 +176,7 @@ impl Executor {
         &self.device
     }
 
-    /// Submits every operation of a plan.
+    /// Submits every operation of a plan, and has importers told when all of it stands.
     ///
     /// Errors: the device refuses one, which is a bug of ledger or device; what came before it runs.
     pub(crate) fn execute(
@@ -176,11 +184,28 @@ impl Executor {
         ops: Vec<DeviceOp>,
         jobs: &mut HashMap<JobId, WaitingJob>,
     ) -> Result<(), hw::DeviceError> {
+        let mut told = Vec::new();
+        let done = self.each(ops, jobs, &mut told);
+        // Also of a plan that broke off: nobody else reaches the gates.
+        self.sharing.tell(told);
+        done
+    }
+
+    fn each(
+        &mut self,
+        ops: Vec<DeviceOp>,
+        jobs: &mut HashMap<JobId, WaitingJob>,
+        told: &mut Vec<Notice>,
+    ) -> Result<(), hw::DeviceError> {
         for op in ops {
             match op {
+                DeviceOp::Notify(notice) => told.push(notice),
                 DeviceOp::Wait { timeline, point } => self.wait(timeline, point),
                 DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None, None)?,
-                DeviceOp::Unmap { segments } => {
+                DeviceOp::Unmap { memory, buffer, .. } if memory == IMPORT => {
+                    self.sharing.unmap(buffer)?
+                }
+                DeviceOp::Unmap { segments, .. } => {
                     let segments = self.spaces.list(self.spaces.host, &segments)?;
                     self.device.unmap_dma(&segments)?;
                 }

@@ -43,12 +43,13 @@ pub mod parts;
 mod planner;
 mod replay_log;
 mod runtime;
+mod share;
 mod slot;
 mod system;
 pub mod wasm;
 
 pub use client::{
-    Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, OnMove, Slot,
+    Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove, Slot,
 };
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;
@@ -57,6 +58,6 @@ pub use job::Job;
 pub use ledger::{Counts, Refusal};
 pub use planner::{Desk, DeviceReport, Pacing, Swap};
 pub use replay_log::{LogReport, replay_log};
-pub use runtime::{DeviceHandle, GTT, Health, Runtime, RuntimeBuilder, SYSTEM, VRAM};
+pub use runtime::{DeviceHandle, GTT, Health, IMPORT, Runtime, RuntimeBuilder, SYSTEM, VRAM};
 pub use slot::StrategyFault;
 pub use system::{SYSTEM_GRANULE, SystemPool};

@@ -8,6 +8,7 @@
 //! (a packed request list without grants), 3 digest (SHA-256 of the batch's plans), 4 end (the
 //! number of batches), 5 mappings (of those that the batch's plans asked for, counted from 0, the
 //! ones that failed; absent when none did). A log without an end was cut off.
+//! The log of a device that shares buffers with others is not planned alike again without them.
 
 use crate::error::Error;
 use crate::job::Job;

@@ -120,6 +120,15 @@ pub trait Device: Send + Sync + Debug {
     /// [`WaitError::TimedOut`] after the time.
     fn idle(&self, timeout: Option<Duration>) -> Result<(), WaitError>;
 
+    /// Waits until what has begun by now has finished; what is queued may not have begun.
+    ///
+    /// # Bounds
+    /// No longer than a command may take without being ended as hung.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`] after the time.
+    fn settle(&self, timeout: Option<Duration>) -> Result<(), WaitError>;
+
     /// The failed commands without hooks since the last call, oldest first per engine.
     ///
     /// # Bounds

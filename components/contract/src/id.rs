@@ -50,6 +50,14 @@ impl TenantId {
 }
 
 id!(
+    /// A device of the Runtime, by its index.
+    DeviceId(u32)
+);
+id!(
+    /// One import of a buffer by another device; never used twice in the life of a Runtime.
+    AttachmentId(u64)
+);
+id!(
     /// A client's job, which only the host can read.
     ///
     /// Bounds: never 0; 0 is "no job" in a packed access.

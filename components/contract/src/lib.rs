@@ -28,7 +28,10 @@ pub mod wire;
 
 pub use allocator::{Allocator, Geometry};
 pub use extent::{Extent, Segment};
-pub use id::{AllocationId, BufferId, JobId, MemoryTypeId, Stamp, TableId, TenantId, TimelineId};
+pub use id::{
+    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Stamp, TableId, TenantId,
+    TimelineId,
+};
 pub use plan::Op;
 pub use point::{Point, PointSet};
 pub use request::Request;

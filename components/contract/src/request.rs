@@ -14,8 +14,12 @@
 //! | 19 retire | timeline | `value` |
 //! | 20 poisoned | - | `buffer` |
 //! | 21 lost | - | - |
+//! | 22 attach | device | `attachment, buffer` |
+//! | 23 detach | - | `attachment, buffer` |
 
-use crate::id::{BufferId, JobId, MemoryTypeId, Stamp, TenantId, TimelineId};
+use crate::id::{
+    AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Stamp, TenantId, TimelineId,
+};
 use crate::point::Point;
 use crate::wire::{Item, Kind, Reader, WireError, Writer};
 use alloc::vec::Vec;
@@ -154,6 +158,26 @@ pub struct Access {
     pub uses: Vec<Use>,
 }
 
+/// A request to let another device read a buffer where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// The import, new.
+    pub attachment: AttachmentId,
+    /// The buffer; it is brought into host memory, which every device reaches.
+    pub buffer: BufferId,
+    /// The importing device.
+    pub device: DeviceId,
+}
+
+/// A request that takes note that an import has ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detach {
+    /// The import; one that is not known any more is no error.
+    pub attachment: AttachmentId,
+    /// Of which buffer.
+    pub buffer: BufferId,
+}
+
 /// What the host asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -170,6 +194,10 @@ pub enum Request {
     /// The device was lost and reset: its own memory shows nothing, and what was submitted and
     /// is not retired by an earlier request of the batch has not run.
     Lost,
+    /// Another device begins to read a buffer.
+    Attach(Attach),
+    /// Another device has ended reading a buffer.
+    Detach(Detach),
 }
 
 const FLAG_ANYWHERE: u32 = 1;
@@ -204,6 +232,10 @@ impl Request {
             Request::Retire(p) => out.item(19, p.timeline.0, |body| body.push(p.value)),
             Request::Poisoned(buffer) => out.item(20, 0, |body| body.push(buffer.0)),
             Request::Lost => out.item(21, 0, |_| ()),
+            Request::Attach(a) => out.item(22, a.device.0, |body| {
+                body.extend([a.attachment.0, a.buffer.0]);
+            }),
+            Request::Detach(d) => out.item(23, 0, |body| body.extend([d.attachment.0, d.buffer.0])),
         }
     }
 
@@ -261,6 +293,19 @@ impl Request {
                 .exactly()
                 .map(|[buffer]| Request::Poisoned(BufferId(buffer))),
             21 => item.exactly().map(|[]| Request::Lost),
+            22 => item.exactly().map(|[attachment, buffer]| {
+                Request::Attach(Attach {
+                    attachment: AttachmentId(attachment),
+                    buffer: BufferId(buffer),
+                    device: DeviceId(item.operand),
+                })
+            }),
+            23 => item.exactly().map(|[attachment, buffer]| {
+                Request::Detach(Detach {
+                    attachment: AttachmentId(attachment),
+                    buffer: BufferId(buffer),
+                })
+            }),
             _ => Err(item.unknown()),
         }
     }

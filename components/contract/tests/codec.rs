@@ -5,7 +5,7 @@ use gpumm_contract::allocator::{Allocate, Answer, Command, Refusal};
 use gpumm_contract::facts::{BufferFact, Content, Fact, MemoryType, Role};
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{
-    Access, Batch, Create, Grants, Intent, Pass, Place, Placement, Run, Use,
+    Access, Attach, Batch, Create, Detach, Grants, Intent, Pass, Place, Placement, Run, Use,
 };
 use gpumm_contract::table::{Hold, Holder};
 use gpumm_contract::wire::{Kind, Reader, Writer};
@@ -56,6 +56,7 @@ fn ops() -> Vec<Op<'static>> {
         Status::TooScattered,
         Status::Poisoned,
         Status::NotMapped,
+        Status::NotAttached,
     ];
     let mut ops: Vec<_> = statuses
         .iter()
@@ -120,8 +121,8 @@ fn ops() -> Vec<Op<'static>> {
         },
         Op::Signal { at },
         Op::Notify {
-            device: 1,
-            attachment: 2,
+            device: DeviceId(1),
+            attachment: AttachmentId(2),
             gate: at,
         },
         Op::Poison {
@@ -182,6 +183,15 @@ fn batches_round_trip() {
             Request::Retire(point(1, 8)),
             Request::Poisoned(BufferId(1 << 50)),
             Request::Lost,
+            Request::Attach(Attach {
+                attachment: AttachmentId(1 << 40),
+                buffer: BufferId(2),
+                device: DeviceId(3),
+            }),
+            Request::Detach(Detach {
+                attachment: AttachmentId(1 << 40),
+                buffer: BufferId(2),
+            }),
         ],
     };
     assert_eq!(Batch::decode(&batch.encode().unwrap()).unwrap(), batch);
@@ -254,6 +264,10 @@ fn facts() -> Vec<Fact> {
             completed: point(3, 4),
             role: Role::Copy,
         },
+        Fact::Timeline {
+            completed: point(4, 0),
+            role: Role::Gate(DeviceId(1)),
+        },
         Fact::Table {
             table: TableId(1),
             layout: true,
@@ -306,6 +320,11 @@ fn facts() -> Vec<Fact> {
             arrives: None,
             left: point(1, 4),
             after: set(&[point(0, 9), point(1, 4)]),
+        },
+        Fact::Attachment {
+            attachment: AttachmentId(1 << 33),
+            buffer: BufferId(9),
+            device: DeviceId(1),
         },
     ]
 }

@@ -8,7 +8,7 @@ use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Access, Intent, Place, Use};
 use gpumm_contract::table::{Hold, Holder, Tables};
-use gpumm_contract::{Point, PointSet, TableId, TimelineId};
+use gpumm_contract::{BufferId, Point, PointSet, TableId, TimelineId};
 
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Answers an access.
@@ -100,13 +100,24 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if buffer.content != Content::Never || !foreign {
             return Ok(());
         }
-        let (table, bytes) = (home.table, buffer.bytes);
         // The CPU's timelines run nothing of their own.
         let on = match self.state.cpu_timelines.contains_key(&on) {
             true => self.copy_timeline(home.memory),
             false => Some(on),
         };
-        let on = on.ok_or(Status::InvalidAccess)?;
+        self.clear(used.buffer, on.ok_or(Status::InvalidAccess)?, ctx)
+    }
+
+    /// Fills a buffer that nobody has written with zeros.
+    pub(crate) fn clear(
+        &mut self,
+        id: BufferId,
+        on: TimelineId,
+        ctx: &mut Context,
+    ) -> Result<(), Status> {
+        let buffer = self.state.buffers.get(&id).ok_or(Status::UnknownBuffer)?;
+        let home = &buffer.home;
+        let (table, bytes) = (home.table, buffer.bytes);
         ctx.wait(on, &home.inherited, |p| self.state.reached(p));
         let at = ctx.point(on).ok_or(Status::InvalidAccess)?;
         ctx.emit(&Op::Fill {
@@ -123,7 +134,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 until: at,
             },
         );
-        if let Some(buffer) = self.state.buffers.get_mut(&used.buffer) {
+        if let Some(buffer) = self.state.buffers.get_mut(&id) {
             buffer.home.writers.add(at);
             buffer.content = Content::Clean;
         }

@@ -3,7 +3,7 @@
 //! The way of a request: [`Manager::execute`] reads the batch, `create.rs`, `access.rs`,
 //! `retire.rs` and `loss.rs` answer a verb or two each, `evict.rs` decides who makes room,
 //! `relocate.rs` plans the move of one buffer, `dma.rs` lets the device reach host memory,
-//! `strategy.rs` asks the strategy slot, `order.rs` plans waits. Everything
+//! `share.rs` tells other devices that read a buffer, `strategy.rs` asks the strategy slot, `order.rs` plans waits. Everything
 //! is answered as a plan; nothing is done here.
 //!
 //! Invariants: equal inputs give equal plans; the state is rebuilt from facts by `restore.rs`.
@@ -21,6 +21,7 @@ mod order;
 mod relocate;
 mod restore;
 mod retire;
+mod share;
 mod state;
 mod strategy;
 
@@ -84,6 +85,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                     Request::Retire(point) => self.retire(*point, &mut ctx),
                     Request::Poisoned(buffer) => self.poisoned(*buffer, &mut ctx),
                     Request::Lost => self.lost(&mut ctx),
+                    Request::Attach(attach) => self.attach(attach, &mut ctx),
+                    Request::Detach(detach) => self.detach(detach, &mut ctx),
                     Request::Create(_) => Status::InvalidAccess,
                 };
                 ctx.answer(number, status);

@@ -128,8 +128,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// after    vram [ ] until the copy's point is reached, system [B] from that point on
     /// ```
     ///
-    /// ORDER: the copy waits for the writers of the source and for the earlier owners of both
-    /// ends; the old extents go after everything that still uses them, the copy included.
+    /// ORDER: the copy waits for the writers of the source, for the devices that import it, and
+    /// for the earlier owners of both ends; the old extents go after everything that still uses them, the copy included.
     fn step(&mut self, id: BufferId, found: Found, ctx: &mut Context) -> Result<(), Status> {
         let Some(buffer) = self.state.buffers.get(&id) else {
             return Err(self.give_back(&found, Status::UnknownBuffer));
@@ -153,6 +153,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             return Err(Status::UnknownBuffer);
         };
         let mut old = buffer.home.clone();
+        self.notify(id, &mut old, ctx);
         let mut left = None;
         if carries {
             left = Some(self.copy(&mut old, &mut home, bytes, ctx)?);

@@ -75,6 +75,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                     let pins = role == Role::Cpu;
                     self.state.cpu_timelines.insert(completed.timeline, pins);
                 }
+                if let Role::Gate(device) = role {
+                    let old = self.state.gates.insert(device, completed.timeline);
+                    unique(old.is_none())?;
+                }
                 let old = self
                     .state
                     .completed
@@ -137,10 +141,15 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 let old = self.state.leaving.insert((buffer, table), leaving);
                 unique(old.is_none())
             }
+            Fact::Attachment {
+                attachment,
+                buffer,
+                device,
+            } => unique(self.adopt_import((buffer, attachment), device)),
         }
     }
 
-    /// Only host memory is mapped, and a device has one kind of it.
+    /// Only host memory is mapped, and all of it into one aperture.
     fn restore_mapping(
         &mut self,
         table: TableId,

@@ -10,10 +10,11 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// Ends a buffer; its memory goes when the last operation that uses it is over.
     pub(crate) fn release(&mut self, id: BufferId, ctx: &mut Context) -> Status {
         self.state.file_in_lru(id, false);
-        let Some(buffer) = self.state.buffers.remove(&id) else {
+        let Some(mut buffer) = self.state.buffers.remove(&id) else {
             return Status::UnknownBuffer;
         };
         self.forget_left(id);
+        self.notify(id, &mut buffer.home, ctx);
         self.leave(&buffer.home, buffer.shows(), ctx);
         Status::Good
     }

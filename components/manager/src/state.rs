@@ -6,8 +6,8 @@ use gpumm_contract::facts::{Content, MemoryType};
 use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::request::Placement;
 use gpumm_contract::{
-    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Shows, Stamp, TableId, TenantId,
-    TimelineId,
+    AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, Shows,
+    Stamp, TableId, TenantId, TimelineId,
 };
 
 /// Where a buffer is now.
@@ -126,6 +126,10 @@ pub(crate) struct State {
     /// By the buffer that left, and the table of what it left.
     pub(crate) leaving: BTreeMap<(BufferId, TableId), Leaving>,
     pub(crate) buffers: BTreeMap<BufferId, Buffer>,
+    /// Which devices read a buffer where it lies.
+    pub(crate) attachments: BTreeMap<(BufferId, AttachmentId), DeviceId>,
+    /// The gate of each device that may.
+    pub(crate) gates: BTreeMap<DeviceId, TimelineId>,
 }
 
 impl State {

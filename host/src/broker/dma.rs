@@ -51,12 +51,12 @@ impl Dma {
         extents.iter().map(segment).collect()
     }
 
-    fn map(&mut self, extents: &[Extent]) -> bool {
+    fn map(&mut self, map: impl FnOnce(&dyn hw::Device) -> Result<(), hw::DeviceError>) -> bool {
         let number = self.asked;
         self.asked += 1;
         let mapped = match self.shall_fail.contains(&number) {
             true => Err(hw::DeviceError::DmaMap),
-            false => self.device.map_dma(&Self::segments(extents)),
+            false => map(&*self.device),
         };
         if let Err(error) = &mapped {
             tracing::warn!(%error, "host memory is not mapped for the device's DMA");
@@ -65,8 +65,8 @@ impl Dma {
         mapped.is_ok()
     }
 
-    fn unmap(&self, extents: &[Extent]) {
-        if let Err(error) = self.device.unmap_dma(&Self::segments(extents)) {
+    fn unmap(&self, unmap: impl FnOnce(&dyn hw::Device) -> Result<(), hw::DeviceError>) {
+        if let Err(error) = unmap(&*self.device) {
             tracing::error!(%error, "a mapping that was just made cannot be ended");
         }
     }
@@ -93,7 +93,14 @@ impl Broker {
             let why = format!("allocation {number} cannot be mapped for DMA");
             return Err(ComponentFault::Nonsense(why));
         };
-        if self.dma.map(extents) {
+        let segments = Dma::segments(extents);
+        let mapped = match self.import(ledger, number) {
+            Some(link) => self
+                .dma
+                .map(|_| link.map_or(Err(hw::DeviceError::DmaMap), |l| l.map())),
+            None => self.dma.map(|device| device.map_dma(&segments)),
+        };
+        if mapped {
             self.overlay.mapped.insert(number);
             return Ok(true);
         }
@@ -108,9 +115,14 @@ impl Broker {
         stays: impl Fn(AllocationId) -> bool,
     ) {
         for &number in overlay.mapped.iter().filter(|n| !stays(**n)) {
+            if let Some(link) = self.import(ledger, number) {
+                self.dma.unmap(|_| link.map_or(Ok(()), |l| l.unmap()));
+                continue;
+            }
             let new = overlay.granted.get(&number).map(|(_, e)| &e[..]);
             if let Some(extents) = new.or_else(|| ledger.mappable(number)) {
-                self.dma.unmap(extents);
+                let segments = Dma::segments(extents);
+                self.dma.unmap(|device| device.unmap_dma(&segments));
             }
         }
     }

@@ -6,6 +6,7 @@
 //! ledger and overlay, and asked again within the same request.
 
 mod dma;
+mod import;
 mod judge;
 mod overlay;
 
@@ -14,6 +15,8 @@ pub(crate) use overlay::Overlay;
 
 use crate::error::ComponentFault;
 use crate::ledger::Ledger;
+use crate::runtime::IMPORT;
+use crate::share::Imports;
 use crate::slot::{Slot, StrategyFault};
 use crate::system::SystemPool;
 use gpumm_contract::allocator::{Answer, Command, encode_extents};
@@ -29,6 +32,9 @@ pub(crate) struct Broker {
     system: (MemoryTypeId, Arc<SystemPool>),
     pub(crate) dma: Dma,
     pub(crate) overlay: Overlay,
+    pub(crate) imports: Arc<Imports>,
+    /// What the import is that the batch in progress makes.
+    offered: Option<Vec<Extent>>,
 }
 
 impl Broker {
@@ -36,12 +42,15 @@ impl Broker {
         slots: BTreeMap<MemoryTypeId, Slot>,
         system: (MemoryTypeId, Arc<SystemPool>),
         dma: Dma,
+        imports: Arc<Imports>,
     ) -> Self {
         Broker {
             slots,
             system,
             dma,
             overlay: Overlay::default(),
+            imports,
+            offered: None,
         }
     }
 
@@ -58,6 +67,9 @@ impl Broker {
         let commands = self.read(ledger, memory, words)?;
         if memory == self.system.0 {
             return Ok(self.answer_system(&commands));
+        }
+        if memory == IMPORT {
+            return Ok(self.answer_import(ledger, &commands));
         }
         let Broker { slots, overlay, .. } = self;
         let Some(slot) = slots.get_mut(&memory) else {

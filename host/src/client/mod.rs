@@ -4,11 +4,13 @@ mod batch;
 mod buffer;
 mod cpu;
 mod fence;
+mod share;
 
 pub use batch::{Batch, Ended, Slot};
 pub use buffer::{Buffer, BufferDesc, BufferState};
 pub use cpu::{CpuGuard, OnMove};
 pub use fence::Fence;
+pub use share::Import;
 
 use crate::error::Error;
 use crate::job::Job;

@@ -111,8 +111,12 @@ impl Failsafe {
 
     /// Whether the bytes of an allocation are lost.
     pub(crate) fn is_poisoned(&self, memory: &Memory) -> bool {
-        self.any_poisoned.load(Ordering::Acquire)
-            && self.state().poisoned.contains(&memory.allocation)
+        self.has_lost(memory.allocation)
+    }
+
+    /// Whether the bytes of an allocation are lost, be it that nobody was told yet.
+    pub(crate) fn has_lost(&self, allocation: AllocationId) -> bool {
+        self.any_poisoned.load(Ordering::Acquire) && self.state().poisoned.contains(&allocation)
     }
 
     fn note(&self, at: Point, event: Event) {

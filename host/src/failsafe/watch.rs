@@ -3,6 +3,7 @@
 use super::{Event, Failsafe};
 use crate::capture::{Context, FailedOp, Operation, Repaired, Role, TableSubmitted};
 use crate::executor::{Memory, Spaces};
+use crate::runtime::IMPORT;
 use gpumm_contract::Point;
 use gpumm_hw as hw;
 use std::sync::Arc;
@@ -157,6 +158,10 @@ impl hw::Hooks for Watch {
             components: &site.components,
         };
         let read = |table: &TableSubmitted, offset, bytes| {
+            if table.memory == IMPORT {
+                // It may be over, and the bytes another one's.
+                return Err(hw::DeviceError::CpuRefused);
+            }
             let src = self.spaces.list(table.memory, &table.segments)?;
             match cpu.perform(&hw::Command::Read { src, offset, bytes })? {
                 hw::OutcomeValue::Bytes(bytes) => Ok(bytes),

@@ -3,6 +3,7 @@
 use super::request::Check;
 use super::{AllocationFacts, MemoryFacts, Refusal};
 use crate::executor::{DeviceOp, Memory};
+use crate::runtime::IMPORT;
 use gpumm_contract::facts::{Content, Role};
 use gpumm_contract::request::{Access, Intent, Placement};
 use gpumm_contract::table::Holder;
@@ -49,7 +50,7 @@ impl Check<'_> {
     }
 
     /// Takes the next value of a timeline.
-    fn advance(&mut self, at: Point) -> Result<(), Refusal> {
+    pub(super) fn advance(&mut self, at: Point) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("timeline", at.timeline.0.into());
         let next = self
             .ledger
@@ -80,12 +81,12 @@ impl Check<'_> {
 
     pub(super) fn wait(&mut self, timeline: TimelineId, point: Point) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("timeline", timeline.0.into());
-        let next = self
-            .ledger
-            .timelines
-            .get(&timeline)
-            .ok_or_else(unknown)?
-            .next;
+        let facts = self.ledger.timelines.get(&timeline).ok_or_else(unknown)?;
+        let next = facts.next;
+        // Who reaches a gate does not wait for what a plan says.
+        if let Role::Gate(_) = facts.role {
+            return Err(Refusal::NotAnEngine(timeline));
+        }
         if !self.submitted(point) {
             return Err(Refusal::WaitsForever(point));
         }
@@ -95,6 +96,7 @@ impl Check<'_> {
     }
 
     pub(super) fn signal(&mut self, at: Point) -> Result<(), Refusal> {
+        self.on_engine(at)?;
         self.advance(at)?;
         self.accepted.ops.push(DeviceOp::Signal { at });
         Ok(())
@@ -125,7 +127,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn record(&mut self, id: AllocationId, at: Point, write: bool) {
+    pub(super) fn record(&mut self, id: AllocationId, at: Point, write: bool) {
         if let Some(facts) = self.ledger.allocations.get_mut(&id) {
             if write {
                 facts.writers.add(at)
@@ -146,6 +148,7 @@ impl Check<'_> {
         [from_offset, to_offset]: [u64; 2],
         bytes: u64,
     ) -> Result<(), Refusal> {
+        self.on_engine(at)?;
         let (source, source_facts) = self.reached_by(at, from)?;
         let (target, target_facts) = self.reached_by(at, to)?;
         inside(from, source_facts, from_offset, bytes)?;
@@ -153,6 +156,10 @@ impl Check<'_> {
         if source_facts.tenant != target_facts.tenant || source_facts.buffer != target_facts.buffer
         {
             return Err(Refusal::CrossesTenants { from, to });
+        }
+        if source.kind == IMPORT || target.kind == IMPORT {
+            // Its exporter may end an import at any time: there is no redo of such a copy.
+            return Err(Refusal::Unsupported("a copy of an import"));
         }
         if source.allocation == target.allocation {
             return Err(Refusal::OutsideTable(to));
@@ -215,7 +222,11 @@ impl Check<'_> {
         bytes: u64,
         pattern: u64,
     ) -> Result<(), Refusal> {
+        self.on_engine(at)?;
         let (target, facts) = self.reached_by(at, table)?;
+        if target.kind == IMPORT {
+            return Err(Refusal::Unsupported("a fill of an import"));
+        }
         inside(table, facts, offset, bytes)?;
         self.ordered(target.allocation, facts, at, true)?;
         let (buffer, whole) = (facts.buffer, offset == 0 && bytes == facts.bytes);

@@ -19,7 +19,7 @@ impl Check<'_> {
         // A mapping that this plan has ended has not ended yet: it stays.
         let ended = facts.and_then(|facts| {
             let ends = |op: &DeviceOp| match op {
-                DeviceOp::Unmap { segments } => Arc::ptr_eq(segments, &facts.segments),
+                DeviceOp::Unmap { segments, .. } => Arc::ptr_eq(segments, &facts.segments),
                 _ => false,
             };
             self.accepted.ops.iter().rposition(ends)
@@ -55,11 +55,16 @@ impl Check<'_> {
             return Err(Refusal::TableInUse(table));
         }
         facts.mapped = false;
+        let (memory, buffer) = (facts.memory, facts.buffer);
         let segments = facts.segments.clone();
         let used = self.ledger.mapped_bytes.get(&aperture).copied();
         let left = used.unwrap_or(0).saturating_sub(bytes);
         self.ledger.mapped_bytes.insert(aperture, left);
-        self.accepted.ops.push(DeviceOp::Unmap { segments });
+        self.accepted.ops.push(DeviceOp::Unmap {
+            memory,
+            buffer,
+            segments,
+        });
         Ok(())
     }
 

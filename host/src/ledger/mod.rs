@@ -3,7 +3,7 @@
 //! A plan is checked whole before its first operation runs: [`Ledger::check`] applies it with an
 //! open journal; a refusal takes everything back, an acceptance makes it the state. `place.rs`
 //! judges who gets which bytes, `device_op.rs` who may touch them and in which order, `table.rs`
-//! which sg-tables live and are mapped, `loss.rs` what becomes of content that could not be saved,
+//! which sg-tables live and are mapped, `share.rs` who on other devices reads what, `loss.rs` what becomes of content that could not be saved,
 //! `request.rs` whether the requests got what they asked for; `clock.rs` knows what comes before
 //! what, `snapshot.rs` gives the facts to a restored component.
 //!
@@ -16,6 +16,7 @@ mod loss;
 mod place;
 mod refusal;
 mod request;
+mod share;
 mod snapshot;
 mod table;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 pub use refusal::Refusal;
 pub(crate) use request::Accepted;
 pub use request::Counts;
+pub(crate) use share::Shared;
 
 use clock::Clocks;
 use gpumm_contract::facts::{Content, MemoryType, Role};
@@ -33,8 +35,8 @@ use gpumm_contract::ranges::RangeMap;
 use gpumm_contract::request::{Grants, Placement, Run};
 use gpumm_contract::table::Hold;
 use gpumm_contract::{
-    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Segment, Shows, Stamp, TableId,
-    TenantId, TimelineId,
+    AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, Segment,
+    Shows, Stamp, TableId, TenantId, TimelineId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,11 +129,22 @@ struct AllocationFacts {
 #[derive(Clone, Debug)]
 struct TableFacts {
     allocation: AllocationId,
+    memory: MemoryTypeId,
+    buffer: BufferId,
     segments: Arc<[Segment]>,
     layout: bool,
     /// Whether the device's DMA may reach it.
     mapped: bool,
     holds: Vec<Hold>,
+}
+
+/// Another device's import of a buffer.
+#[derive(Clone, Debug)]
+struct AttachmentFacts {
+    buffer: BufferId,
+    device: DeviceId,
+    /// Of the memory that it reads.
+    table: TableId,
 }
 
 /// The record of one device.
@@ -148,6 +161,9 @@ pub(crate) struct Ledger {
     /// Allocations that are unplaced but not over.
     ending: Journaled<AllocationId, ()>,
     tables: Journaled<TableId, TableFacts>,
+    attachments: Journaled<AttachmentId, AttachmentFacts>,
+    /// The same by the table of what is read.
+    imported: Journaled<(TableId, AttachmentId), ()>,
     /// Mapped bytes by aperture.
     mapped_bytes: Journaled<MemoryTypeId, u64>,
     /// Tables by the point that ends one of their holds.
@@ -169,6 +185,8 @@ impl Ledger {
             allocations: Journaled::default(),
             ending: Journaled::default(),
             tables: Journaled::default(),
+            attachments: Journaled::default(),
+            imported: Journaled::default(),
             mapped_bytes: Journaled::default(),
             due: Journaled::default(),
             used_allocations: RangeMap::default(),
@@ -340,6 +358,8 @@ impl Ledger {
             self.allocations,
             self.ending,
             self.tables,
+            self.attachments,
+            self.imported,
             self.mapped_bytes,
             self.due
         );

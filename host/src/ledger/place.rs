@@ -133,6 +133,7 @@ impl Check<'_> {
         if !self.overlay.freed(allocation, facts.memory) {
             return Err(Refusal::StrategyDisagrees(allocation));
         }
+        self.nobody_imports(facts.table)?;
         let (memory, table) = (facts.memory, facts.table);
         let (buffer, extents) = (facts.buffer, facts.extents.clone());
         let bytes = facts.bytes;

@@ -2,7 +2,9 @@
 
 use gpumm_contract::plan::Status;
 use gpumm_contract::wire::WireError;
-use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, TableId, TimelineId};
+use gpumm_contract::{
+    AllocationId, AttachmentId, BufferId, Extent, MemoryTypeId, Point, TableId, TimelineId,
+};
 
 /// Why the ledger refuses a plan. Nothing of a refused plan happens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,4 +157,19 @@ pub enum Refusal {
     /// A buffer is given up whose content is not lost, or one that is lost is not given up.
     #[error("buffer {0} is poisoned by the plan or by the facts, but not by both")]
     FalsePoison(BufferId),
+    /// Memory that another device reads is given up, and the device is not told.
+    #[error("attachment {0} reads memory that ends without a notification")]
+    NotNotified(AttachmentId),
+    /// A notification for another device than the attachment's, or on a timeline that is not the
+    /// device's gate.
+    #[error("attachment {attachment} does not end by timeline {timeline}")]
+    WrongGate {
+        /// The attachment.
+        attachment: AttachmentId,
+        /// The timeline.
+        timeline: TimelineId,
+    },
+    /// An operation on a timeline that no engine works on.
+    #[error("timeline {0} is not an engine's")]
+    NotAnEngine(TimelineId),
 }

@@ -211,7 +211,11 @@ impl Check<'_> {
             Op::UnmapDma { table } => self.unmap_dma(*table),
             Op::UpdatePtes { .. } => Err(Refusal::Unsupported("update-ptes")),
             Op::InvalidateTlb { .. } => Err(Refusal::Unsupported("invalidate-tlb")),
-            Op::Notify { .. } => Err(Refusal::Unsupported("notify")),
+            Op::Notify {
+                device,
+                attachment,
+                gate,
+            } => self.notify(*device, *attachment, *gate),
             Op::Poison { buffer } => self.poison(*buffer),
         }
     }
@@ -290,6 +294,7 @@ impl Check<'_> {
             Some(&Request::Retire(point)) => self.retire(point),
             Some(&Request::Poisoned(buffer)) => self.content_lost(buffer),
             Some(Request::Lost) => self.device_lost(),
+            Some(&Request::Detach(detach)) => self.detach(detach),
             _ => {}
         }
     }
@@ -327,6 +332,14 @@ impl Check<'_> {
                 None => true,
             },
             Request::Lost => self.recovered()?,
+            Request::Detach(_) => true,
+            &Request::Attach(attach) => match self.attachable(&attach).filter(|_| good) {
+                Some(table) => {
+                    self.attach(attach, table);
+                    true
+                }
+                None => false,
+            },
         };
         let lost =
             matches!(request, Request::Release(b) if !good && self.ledger.buffers.contains_key(b));

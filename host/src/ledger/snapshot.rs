@@ -68,6 +68,7 @@ impl Ledger {
             .chain(buffers)
             .chain(free)
             .chain(self.leaving())
+            .chain(self.attachment_facts())
     }
 
     /// Host memory that live buffers have left and that still has their content.

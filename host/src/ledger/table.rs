@@ -34,6 +34,7 @@ impl Check<'_> {
         if !describes(segments, &facts.extents, kind.base, kind.max_segment) {
             return Err(Refusal::WrongTable(table));
         }
+        let (memory, buffer) = (facts.memory, facts.buffer);
         if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
             facts.table = Some(table);
         }
@@ -42,6 +43,8 @@ impl Check<'_> {
             table,
             TableFacts {
                 allocation,
+                memory,
+                buffer,
                 segments,
                 layout: true,
                 mapped: false,

@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::executor::WaitingJob;
 use crate::guard::Guard;
 use crate::job::Job;
-use gpumm_contract::request::{Access, Create, Intent, Request, Use};
+use crate::runtime::IMPORT;
+use gpumm_contract::request::{Access, Attach, Create, Detach, Intent, Request, Use};
 use gpumm_contract::{BufferId, JobId, Point, Stamp, TenantId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,23 @@ impl Planner {
                 newborn.buffers.remove(&buffer);
                 Ok(Request::Release(buffer))
             }
+            Verb::Attach {
+                tenant,
+                buffer,
+                device,
+                attachment,
+            } => {
+                self.owned(tenant, buffer, newborn)?;
+                self.not_imported(buffer, "sharing an import")?;
+                Ok(Request::Attach(Attach {
+                    attachment,
+                    buffer,
+                    device,
+                }))
+            }
+            Verb::Detach { buffer, attachment } => {
+                Ok(Request::Detach(Detach { attachment, buffer }))
+            }
             Verb::Guard {
                 tenant,
                 buffer,
@@ -57,6 +75,7 @@ impl Planner {
                 guard,
             } => {
                 self.owned(tenant, buffer, newborn)?;
+                self.not_imported(buffer, "the CPU's access to an import")?;
                 self.admit_guard((buffer, write, revocable), guard, stamp, newborn)
             }
             Verb::Access {
@@ -66,6 +85,9 @@ impl Planner {
                 anywhere,
                 outcome,
             } => {
+                for (&buffer, intent) in buffers.iter().zip(intents(&job)) {
+                    self.usable(buffer, intent)?;
+                }
                 let sizes = buffers.iter().map(|&b| self.owned(tenant, b, newborn));
                 let sizes = sizes.collect::<Result<Vec<_>, _>>()?;
                 check_bounds(&job, &sizes)?;
@@ -91,6 +113,26 @@ impl Planner {
                     uses,
                 }))
             }
+        }
+    }
+
+    /// An import is read as long as its exporter leaves it; a write would be news to the exporter,
+    /// who knows what content there is by its own jobs.
+    fn usable(&mut self, buffer: BufferId, intent: Intent) -> Result<(), Error> {
+        let link = self.desk()?.broker.imports.get(buffer);
+        if link.is_some_and(|link| link.is_closed()) {
+            return Err(Error::Invalidated);
+        }
+        match intent {
+            Intent::Read => Ok(()),
+            Intent::Write => self.not_imported(buffer, "a write to an import"),
+        }
+    }
+
+    fn not_imported(&mut self, buffer: BufferId, what: &str) -> Result<(), Error> {
+        match self.desk()?.ledger.memory_of(buffer) {
+            Some(IMPORT) => Err(Error::Argument(format!("{what} is not possible"))),
+            _ => Ok(()),
         }
     }
 

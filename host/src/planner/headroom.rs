@@ -70,7 +70,7 @@ impl Verb {
     fn used(&self) -> &[BufferId] {
         match self {
             Verb::Access { buffers, .. } => buffers,
-            Verb::Create { .. } | Verb::Release { .. } | Verb::Guard { .. } => &[],
+            _ => &[],
         }
     }
 
@@ -78,7 +78,7 @@ impl Verb {
     fn created(&self) -> u64 {
         match self {
             Verb::Create { bytes, .. } => *bytes,
-            Verb::Access { .. } | Verb::Release { .. } | Verb::Guard { .. } => 0,
+            _ => 0,
         }
     }
 }

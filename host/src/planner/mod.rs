@@ -2,13 +2,14 @@
 //!
 //! A batch goes: verbs become requests (`admit.rs`), reached points are delivered (`pacing.rs`),
 //! the mechanism plans, the ledger judges, the executor performs (`batch.rs`). `loss.rs` tells the
-//! mechanism what the device lost. `thread.rs` groups waiting requests into batches.
+//! mechanism what the device lost. `share.rs` serves imports, `thread.rs` groups waiting requests into batches.
 
 mod admit;
 mod batch;
 mod headroom;
 mod loss;
 mod pacing;
+mod share;
 mod thread;
 
 pub use pacing::Pacing;
@@ -26,7 +27,10 @@ use crate::parts::{Mechanism, MechanismSource, Parts, SlotDesk};
 use crate::slot::StrategyFault;
 use crate::system::SystemPool;
 use gpumm_contract::request::Placement;
-use gpumm_contract::{AllocationId, BufferId, JobId, MemoryTypeId, Point, TenantId, TimelineId};
+use gpumm_contract::{
+    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, TenantId,
+    TimelineId,
+};
 use gpumm_hw as hw;
 use pacing::Delivered;
 use std::collections::{BTreeSet, HashMap};
@@ -95,6 +99,16 @@ pub(crate) enum Verb {
         write: bool,
         revocable: bool,
         guard: Arc<Guard>,
+    },
+    Attach {
+        tenant: TenantId,
+        buffer: BufferId,
+        device: DeviceId,
+        attachment: AttachmentId,
+    },
+    Detach {
+        buffer: BufferId,
+        attachment: AttachmentId,
     },
 }
 

@@ -1,7 +1,8 @@
 //! Building a Runtime: parts, devices, memory types.
 
 use super::device::DeviceShared;
-use super::{GTT, Inner, Runtime, SYSTEM, SYSTEM_BASE, VRAM};
+use super::memory::memory_types;
+use super::{IMPORT, Inner, Runtime, SYSTEM, SYSTEM_BASE, VRAM};
 use crate::broker::{Broker, Dma};
 use crate::capture::{Captures, Limits};
 use crate::error::{ComponentFault, Error};
@@ -11,20 +12,25 @@ use crate::ledger::Ledger;
 use crate::log::{LogHeader, LogWriter};
 use crate::parts::Parts;
 use crate::planner::{CpuTimelines, Desk, Pacing, Planner, Setup, start};
+use crate::share::{Imports, Share, Sharing};
 use crate::slot::Slot;
-use crate::system::{SYSTEM_GRANULE, SystemPool};
+use crate::system::SystemPool;
 use crate::wasm::{WasmMechanism, WasmStrategy};
 use cap_std::fs::Dir;
-use gpumm_contract::facts::{MemoryType, Role};
-use gpumm_contract::{Geometry, TimelineId};
+use gpumm_contract::facts::Role;
+use gpumm_contract::{DeviceId, Geometry, TimelineId};
 use gpumm_hw as hw;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 /// How many accesses of the CPU of either kind may be open at once on a device.
 const CPU_TIMELINES: usize = 4;
+
+/// How long an importer has to end its use of a buffer that moves.
+const SHARE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes a device when the Runtime's timelines and system memory exist.
 type DeviceMaker = Box<
@@ -44,6 +50,7 @@ pub struct RuntimeBuilder {
     log: Option<Box<dyn Write + Send>>,
     gtt_bytes: Option<u64>,
     captures: Option<(Dir, String)>,
+    share_timeout: Duration,
 }
 
 impl std::fmt::Debug for RuntimeBuilder {
@@ -65,6 +72,7 @@ impl RuntimeBuilder {
             log: None,
             gtt_bytes: None,
             captures: None,
+            share_timeout: SHARE_TIMEOUT,
         }
     }
 
@@ -84,6 +92,14 @@ impl RuntimeBuilder {
     /// Keeps error captures of the first device in a directory; the name is what reports call it.
     pub fn captures(mut self, directory: Dir, name: &str) -> Self {
         self.captures = Some((directory, name.into()));
+        self
+    }
+
+    /// How long a device has to end its use of a buffer that another device wants to move, before
+    /// it is ended by force; 2 seconds unless said otherwise. Force means that jobs which have not
+    /// begun fail, so the device needs an IOMMU for it.
+    pub fn share_timeout(mut self, timeout: Duration) -> Self {
+        self.share_timeout = timeout;
         self
     }
 
@@ -152,11 +168,16 @@ impl RuntimeBuilder {
         let pool = Arc::new(SystemPool::new(memory.clone()));
         let mut log = self.log;
         let mut captures = self.captures;
+        let count = self.devices.len();
+        let several = (count > 1).then(|| Share::new(count, self.share_timeout, &timelines));
+        let share = several.transpose()?.map(Arc::new);
         let mut devices = Vec::new();
         for (index, make) in self.devices.into_iter().enumerate() {
             let device = make(timelines.clone(), memory.clone())?;
             let site = Site {
                 index,
+                count,
+                share: share.as_ref(),
                 timelines: &timelines,
                 pool: &pool,
                 system_bytes: memory.size(),
@@ -169,6 +190,9 @@ impl RuntimeBuilder {
                 log.take(),
                 captures.take(),
             )?));
+        }
+        if let Some(share) = &share {
+            share.begin(&devices);
         }
         Ok(Runtime {
             inner: Arc::new(Inner {
@@ -205,6 +229,9 @@ fn built_in(strategy: &str) -> Result<Parts, Error> {
 /// What one device is started with.
 struct Site<'a> {
     index: usize,
+    /// How many devices there are.
+    count: usize,
+    share: Option<&'a Arc<Share>>,
     timelines: &'a Arc<hw::Timelines>,
     pool: &'a Arc<SystemPool>,
     system_bytes: u64,
@@ -253,12 +280,21 @@ impl Site<'_> {
             waiting: timelines("cpu"),
             revocable: timelines("revocable"),
         };
-        let memory = memory_types(&vram, self.system_bytes, self.gtt_bytes);
+        let mut memory = memory_types(&vram, self.system_bytes, self.gtt_bytes);
+        if self.share.is_none() {
+            memory.retain(|m| m.id != IMPORT);
+        }
         let mut roles: Vec<_> = copies.iter().map(|(at, _)| (*at, Role::Copy)).collect();
         roles.push((run.0, Role::Run));
         roles.extend(cpu.waiting.iter().map(|at| (*at, Role::Cpu)));
         roles.extend(cpu.revocable.iter().map(|at| (*at, Role::RevocableCpu)));
+        for other in (0..self.count).filter(|&other| other != self.index) {
+            let name = format!("{}/gate{other}", properties.name);
+            let gate = TimelineId(self.timelines.create(&name).0);
+            roles.push((gate, Role::Gate(DeviceId(other as u32))));
+        }
         let ledger = Ledger::new(&memory, &roles);
+        let imports = Arc::new(Imports::default());
         let geometry = Geometry {
             size: vram.size,
             granule: vram.granule,
@@ -278,12 +314,14 @@ impl Site<'_> {
             [(VRAM, slot)].into_iter().collect(),
             (SYSTEM, self.pool.clone()),
             Dma::new(device.clone()),
+            imports.clone(),
         );
         let space = |space, base| Space { space, base };
         let spaces = Arc::new(Spaces {
             by_type: BTreeMap::from([
                 (VRAM, space(hw::MemorySpace::Vram, 0)),
                 (SYSTEM, space(hw::MemorySpace::System, SYSTEM_BASE)),
+                (IMPORT, space(hw::MemorySpace::System, SYSTEM_BASE)),
             ]),
             host: SYSTEM,
         });
@@ -295,7 +333,7 @@ impl Site<'_> {
         let site = failsafe::Site {
             device: properties.name.clone(),
             timelines: self.timelines.clone(),
-            memories: vec![(VRAM, "vram"), (SYSTEM, "system")],
+            memories: vec![(VRAM, "vram"), (SYSTEM, "system"), (IMPORT, "import")],
             components: components.into_iter().flatten().collect(),
         };
         let failsafe = Failsafe::new(site, Captures::new(captures, Limits::default()));
@@ -307,6 +345,10 @@ impl Site<'_> {
             spaces,
             failsafe.clone(),
             self.timelines.clone(),
+            Sharing {
+                imports: imports.clone(),
+                share: self.share.cloned(),
+            },
             &cpu.all().collect::<Vec<_>>(),
         );
         let header = LogHeader {
@@ -334,47 +376,13 @@ impl Site<'_> {
             cpu,
         })?;
         let thread = start(&format!("gpumm-planner-{}", self.index), planner);
-        let (sender, thread) =
+        let thread =
             thread.map_err(|e| Error::System(format!("no thread for the planner: {e}")))?;
         Ok(DeviceShared::new(
             device,
             self.timelines.clone(),
-            sender,
+            (DeviceId(self.index as u32), imports, self.share.cloned()),
             thread,
         ))
     }
-}
-
-fn memory_types(
-    vram: &hw::MemoryTypeProperties,
-    system_bytes: u64,
-    gtt_bytes: u64,
-) -> [MemoryType; 3] {
-    let system = MemoryType {
-        id: SYSTEM,
-        size: system_bytes / SYSTEM_GRANULE * SYSTEM_GRANULE,
-        granule: SYSTEM_GRANULE,
-        evict_to: None,
-        base: SYSTEM_BASE,
-        max_segment: u64::from(u32::MAX) / SYSTEM_GRANULE * SYSTEM_GRANULE,
-        aperture: Some(GTT),
-        hop: None,
-    };
-    let gtt = MemoryType {
-        id: GTT,
-        size: gtt_bytes / SYSTEM_GRANULE * SYSTEM_GRANULE,
-        aperture: None,
-        ..system
-    };
-    let vram = MemoryType {
-        id: VRAM,
-        size: vram.size,
-        granule: vram.granule,
-        evict_to: Some(SYSTEM),
-        base: 0,
-        max_segment: vram.max_segment,
-        aperture: None,
-        hop: None,
-    };
-    [system, vram, gtt]
 }

@@ -5,19 +5,40 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::parts::MechanismSource;
 use crate::planner::{DeviceReport, Message, Planner, Reply, Swap, Verb};
+use crate::share::{Imports, Share};
 use crate::slot::StrategyFault;
-use gpumm_contract::{BufferId, TenantId};
+use gpumm_contract::{BufferId, DeviceId, TenantId};
 use gpumm_hw as hw;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+
+/// The way to a device's planner; closed when the device goes.
+pub(crate) struct Mailbox(Mutex<Option<Sender<Message>>>);
+
+impl Mailbox {
+    fn sender(&self) -> MutexGuard<'_, Option<Sender<Message>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Errors: the planner has ended.
+    pub(crate) fn send(&self, message: Message) -> Result<(), Error> {
+        let sender = self.sender();
+        let sent = sender.as_ref().and_then(|s| s.send(message).ok());
+        sent.ok_or_else(DeviceShared::gone)
+    }
+}
 
 /// A device as clients share it.
 pub(crate) struct DeviceShared {
     pub(crate) device: Arc<dyn hw::Device>,
     pub(crate) timelines: Arc<hw::Timelines>,
-    sender: Mutex<Option<Sender<Message>>>,
+    pub(crate) index: DeviceId,
+    pub(crate) imports: Arc<Imports>,
+    /// None where there is no other device.
+    pub(crate) share: Option<Arc<Share>>,
+    pub(crate) mailbox: Arc<Mailbox>,
     thread: Mutex<Option<JoinHandle<()>>>,
     buffers: AtomicU64,
 }
@@ -26,14 +47,18 @@ impl DeviceShared {
     pub(super) fn new(
         device: Arc<dyn hw::Device>,
         timelines: Arc<hw::Timelines>,
-        sender: Sender<Message>,
-        thread: JoinHandle<()>,
+        (index, imports, share): (DeviceId, Arc<Imports>, Option<Arc<Share>>),
+        (sender, thread): (Sender<Message>, JoinHandle<()>),
     ) -> Self {
-        let (sender, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        let mailbox = Arc::new(Mailbox(Mutex::new(Some(sender))));
+        let thread = Mutex::new(Some(thread));
         DeviceShared {
             device,
             timelines,
-            sender,
+            index,
+            imports,
+            share,
+            mailbox,
             thread,
             buffers: AtomicU64::new(1),
         }
@@ -44,11 +69,19 @@ impl DeviceShared {
     }
 
     pub(crate) fn send(&self, message: Message) -> Result<(), Error> {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender
-            .as_ref()
-            .and_then(|s| s.send(message).ok())
-            .ok_or_else(Self::gone)
+        self.mailbox.send(message)
+    }
+
+    /// Has the planner do something between two batches and waits for the answer.
+    pub(crate) fn control<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Planner) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = channel();
+        self.send(Message::Control(Box::new(move |planner| {
+            let _ = reply.send(act(planner));
+        })))?;
+        answer.recv().map_err(|_| Self::gone())
     }
 
     /// Sends verbs and waits for their replies.
@@ -75,7 +108,7 @@ impl DeviceShared {
 impl Drop for DeviceShared {
     fn drop(&mut self) {
         // Without senders the planner ends after what it has begun.
-        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.mailbox.sender() = None;
         let thread = self
             .thread
             .lock()
@@ -134,11 +167,7 @@ impl DeviceHandle {
         &self,
         act: impl FnOnce(&mut Planner) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (reply, answer) = channel();
-        self.shared.send(Message::Control(Box::new(move |planner| {
-            let _ = reply.send(act(planner));
-        })))?;
-        answer.recv().map_err(|_| DeviceShared::gone())
+        self.shared.control(act)
     }
 
     /// What the device has done so far.

@@ -2,10 +2,11 @@
 
 mod builder;
 mod device;
+mod memory;
 
 pub use builder::RuntimeBuilder;
-pub(crate) use device::DeviceShared;
 pub use device::{DeviceHandle, Health};
+pub(crate) use device::{DeviceShared, Mailbox};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -22,6 +23,10 @@ pub const VRAM: MemoryTypeId = MemoryTypeId(1);
 
 /// System memory that the device's DMA may reach: what `system` is called while it is mapped.
 pub const GTT: MemoryTypeId = MemoryTypeId(2);
+
+/// Buffers of other devices, where they lie in system memory; only a Runtime with several devices
+/// has it.
+pub const IMPORT: MemoryTypeId = MemoryTypeId(3);
 
 /// Where system memory begins in a device's DMA address space. Device memory begins at 0.
 const SYSTEM_BASE: u64 = 1 << 46;

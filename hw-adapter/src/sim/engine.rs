@@ -272,6 +272,12 @@ impl Engine {
         lock(&self.state).submitted
     }
 
+    /// How many submissions have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        let state = lock(&self.state);
+        state.submitted - state.queue.len() as u64
+    }
+
     /// Waits until so many submissions have finished.
     pub(crate) fn wait_finished(
         &self,

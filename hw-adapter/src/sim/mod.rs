@@ -219,6 +219,15 @@ impl Device for Sim {
         Ok(())
     }
 
+    fn settle(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let tickets: Vec<_> = self.shared.engines.iter().map(Engine::begun).collect();
+        for (engine, ticket) in self.shared.engines.iter().zip(tickets) {
+            engine.wait_finished(ticket, deadline)?;
+        }
+        Ok(())
+    }
+
     fn take_faults(&self) -> Vec<Fault> {
         std::mem::take(&mut lock(&self.shared.log))
     }

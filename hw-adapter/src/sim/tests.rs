@@ -91,6 +91,32 @@ fn bytes_that_are_not_claimed_are_not_touched() {
 }
 
 #[test]
+fn what_has_begun_is_waited_for_and_what_is_queued_is_not() {
+    let timelines = Arc::new(Timelines::new());
+    let system = Arc::new(SystemMemory::new(1 << 16).unwrap());
+    let mut config = SimConfig::new("sim", 1 << 16);
+    config.timeout = Duration::from_secs(3600);
+    let sim = Sim::new(config, timelines, system).unwrap();
+    let control = sim.control();
+    control.inject("hang job 1".parse().unwrap());
+    control.hold(EngineId(0)).unwrap();
+    for engine in [0, 1] {
+        let (submission, _) = fill(MemorySpace::Vram, u64::from(engine) * 64, 8);
+        sim.submit(EngineId(engine), submission).unwrap();
+    }
+    while !control.hung(EngineId(1)).unwrap() {
+        thread::yield_now();
+    }
+    let at_once = Some(Duration::from_millis(1));
+    assert_eq!(sim.settle(at_once), Err(WaitError::TimedOut));
+    control.time_out(EngineId(1)).unwrap();
+    assert_eq!(sim.settle(TIME), Ok(()));
+    assert_eq!(control.queued(EngineId(0)), Ok(1));
+    control.release_all();
+    assert_eq!(sim.idle(TIME), Ok(()));
+}
+
+#[test]
 fn an_interrupted_engine_sleeps_again() {
     let timelines = Arc::new(Timelines::new());
     let system = Arc::new(SystemMemory::new(1 << 16).unwrap());

@@ -2,7 +2,10 @@
 
 use super::{BufferFact, Content, Fact, MemoryType, Role};
 use crate::extent::{Extent, Segment};
-use crate::id::{AllocationId, BufferId, MemoryTypeId, Stamp, TableId, TenantId, TimelineId};
+use crate::id::{
+    AllocationId, AttachmentId, BufferId, DeviceId, MemoryTypeId, Stamp, TableId, TenantId,
+    TimelineId,
+};
 use crate::point::{Point, PointSet};
 use crate::request::Placement;
 use crate::table::{Hold, Holder};
@@ -35,7 +38,9 @@ impl Fact {
                 b.extend([other(m.aperture), other(m.hop)]);
             }),
             Fact::Timeline { completed, role } => out.item(2, completed.timeline.0, |b| {
-                b.extend([completed.value, *role as u64])
+                let (role, device) = role.words();
+                b.extend([completed.value, role]);
+                b.extend(device.map(|d| u64::from(d.0)));
             }),
             Fact::Table {
                 table,
@@ -79,6 +84,11 @@ impl Fact {
                 b.extend(put_point(Some(*left)));
                 put_points(after, b);
             }),
+            Fact::Attachment {
+                attachment,
+                buffer,
+                device,
+            } => out.item(8, device.0, |b| b.extend([attachment.0, buffer.0])),
         }
     }
 
@@ -109,29 +119,19 @@ impl Fact {
                 })
             }
             2 => {
-                let [value, role] = item.exactly()?;
+                let ([value, role], rest) = item.at_least()?;
+                let device = match rest {
+                    [] => None,
+                    &[device] => Some(DeviceId(item.narrow(device)?)),
+                    _ => return Err(WireError::Length(item.number)),
+                };
                 let completed = Point {
                     timeline: TimelineId(item.operand),
                     value,
                 };
-                match role {
-                    0 => Fact::Timeline {
-                        completed,
-                        role: Role::Run,
-                    },
-                    1 => Fact::Timeline {
-                        completed,
-                        role: Role::Copy,
-                    },
-                    2 => Fact::Timeline {
-                        completed,
-                        role: Role::Cpu,
-                    },
-                    3 => Fact::Timeline {
-                        completed,
-                        role: Role::RevocableCpu,
-                    },
-                    _ => return Err(wrong()),
+                Fact::Timeline {
+                    completed,
+                    role: Role::from_words(role, device).ok_or_else(wrong)?,
                 }
             }
             3 => {
@@ -203,6 +203,14 @@ impl Fact {
                     arrives: get_point(item, [a, b])?,
                     left,
                     after,
+                }
+            }
+            8 => {
+                let [attachment, buffer] = item.exactly()?;
+                Fact::Attachment {
+                    attachment: AttachmentId(attachment),
+                    buffer: BufferId(buffer),
+                    device: DeviceId(item.operand),
                 }
             }
             _ => return Err(item.unknown()),

@@ -1,17 +1,18 @@
 //! Facts: what the host's ledger knows, from which a mechanism is rebuilt.
 //!
 //! Shape of a fact list ([`Kind::Facts`](crate::wire::Kind::Facts)): memory types and timelines first, then tables,
-//! buffers, residue and pending ranges in any order. A restore is any number of lists.
+//! buffers, residue and pending ranges in any order, attachments after their buffers. A restore is any number of lists.
 //!
 //! | fact | operand | body |
 //! |---|---|---|
 //! | 1 memory type | id | `size, granule, evict to, base, max segment, aperture, hop` (255 none) |
-//! | 2 timeline | id | `completed, role` |
+//! | 2 timeline | id | `completed, role`, and of a gate `device` |
 //! | 3 table | id | `flags (1 layout, 2 mapped), holds`, then `holder, timeline, value` per hold, then `address, bytes` per segment |
 //! | 4 buffer | tenant | `buffer, bytes, placement, priority, stamp, content, allocation, memory type, table, arrives, extents, readers, writers, inherited`, then the extents and the three point lists as pairs |
 //! | 5 residue | memory type | `offset, bytes, tenant` |
 //! | 6 pending | memory type | `offset, bytes`, then `timeline, value` per point |
 //! | 7 leaving | table | `buffer, arrives, left`, then `timeline, value` per point |
+//! | 8 attachment | device | `attachment, buffer` |
 //!
 //! `arrives` and `left` are two words each, timeline and value; value 0 stands for none.
 
@@ -20,7 +21,9 @@ mod codec;
 pub use codec::decode;
 
 use crate::extent::{Extent, Segment};
-use crate::id::{AllocationId, BufferId, MemoryTypeId, Stamp, TableId, TenantId};
+use crate::id::{
+    AllocationId, AttachmentId, BufferId, DeviceId, MemoryTypeId, Stamp, TableId, TenantId,
+};
 use crate::point::{Point, PointSet};
 use crate::request::Placement;
 use crate::table::Hold;
@@ -97,6 +100,31 @@ pub enum Role {
     Cpu,
     /// Accesses of the CPU that end when their buffer is moved.
     RevocableCpu,
+    /// What imports by a device have ended: only `notify` takes its points, the host reaches them.
+    Gate(DeviceId),
+}
+
+impl Role {
+    fn words(self) -> (u64, Option<DeviceId>) {
+        match self {
+            Role::Run => (0, None),
+            Role::Copy => (1, None),
+            Role::Cpu => (2, None),
+            Role::RevocableCpu => (3, None),
+            Role::Gate(device) => (4, Some(device)),
+        }
+    }
+
+    fn from_words(role: u64, device: Option<DeviceId>) -> Option<Self> {
+        Some(match (role, device) {
+            (0, None) => Role::Run,
+            (1, None) => Role::Copy,
+            (2, None) => Role::Cpu,
+            (3, None) => Role::RevocableCpu,
+            (4, Some(device)) => Role::Gate(device),
+            _ => return None,
+        })
+    }
 }
 
 /// A buffer with its current place.
@@ -191,5 +219,14 @@ pub enum Fact {
         left: Point,
         /// When the memory is given back.
         after: PointSet,
+    },
+    /// Another device reads a buffer where it lies; the buffer's table has an untimed hold for it.
+    Attachment {
+        /// Which one.
+        attachment: AttachmentId,
+        /// The buffer.
+        buffer: BufferId,
+        /// The importing device.
+        device: DeviceId,
     },
 }

@@ -2,7 +2,9 @@
 
 use super::{Op, Status};
 use crate::extent::{Extent, Segment};
-use crate::id::{AllocationId, BufferId, JobId, MemoryTypeId, TableId, TimelineId};
+use crate::id::{
+    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, TableId, TimelineId,
+};
 use crate::point::{Point, PointSet};
 use crate::wire::{Item, Kind, Reader, WireError, Writer};
 use alloc::vec::Vec;
@@ -92,8 +94,8 @@ impl Op<'_> {
                 device,
                 attachment,
                 gate,
-            } => out.item(15, *device, |b| {
-                b.extend([*attachment, gate.timeline.0.into(), gate.value])
+            } => out.item(15, device.0, |b| {
+                b.extend([attachment.0, gate.timeline.0.into(), gate.value])
             }),
             Op::Poison { buffer } => out.item(16, 0, |b| b.push(buffer.0)),
         }
@@ -222,8 +224,8 @@ impl Op<'_> {
                     value,
                 };
                 Op::Notify {
-                    device: item.operand,
-                    attachment,
+                    device: DeviceId(item.operand),
+                    attachment: AttachmentId(attachment),
                     gate,
                 }
             }

@@ -30,7 +30,9 @@ pub use codec::decode;
 pub use status::Status;
 
 use crate::extent::{Extent, Segment};
-use crate::id::{AllocationId, BufferId, JobId, MemoryTypeId, TableId, TimelineId};
+use crate::id::{
+    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, TableId, TimelineId,
+};
 use crate::point::{Point, PointSet};
 use alloc::borrow::Cow;
 
@@ -163,9 +165,9 @@ pub enum Op<'a> {
     /// is done with it.
     Notify {
         /// The importing device.
-        device: u32,
-        /// The attachment.
-        attachment: u64,
+        device: DeviceId,
+        /// The attachment; it is over with this.
+        attachment: AttachmentId,
         /// The point that counts as submitted and that the host reaches.
         gate: Point,
     },

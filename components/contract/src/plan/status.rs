@@ -35,6 +35,8 @@ pub enum Status {
     Poisoned,
     /// The device's DMA could not be given access to the memory; trying again may help.
     NotMapped,
+    /// The buffer is attached to the device already, or the device is none that imports from here.
+    NotAttached,
 }
 
 impl Status {
@@ -54,6 +56,7 @@ impl Status {
             Status::TooScattered => [8, 0, 0],
             Status::Poisoned => [9, 0, 0],
             Status::NotMapped => [10, 0, 0],
+            Status::NotAttached => [11, 0, 0],
         }
     }
 
@@ -73,6 +76,7 @@ impl Status {
             [8, 0, 0] => Status::TooScattered,
             [9, 0, 0] => Status::Poisoned,
             [10, 0, 0] => Status::NotMapped,
+            [11, 0, 0] => Status::NotAttached,
             _ => return None,
         })
     }
@@ -116,6 +120,9 @@ impl fmt::Display for Status {
             Status::NotMapped => {
                 f.write_str("the memory could not be mapped for the device's DMA; try again")
             }
+            Status::NotAttached => f.write_str(
+                "the buffer is attached to that device already, or the device cannot import it",
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use gpumm_contract::plan::Status;
 use gpumm_contract::wire::{Kind, Writer};
-use gpumm_contract::{Extent, JobId, Op};
+use gpumm_contract::{AttachmentId, DeviceId, Extent, JobId, Op};
 
 fn words(ops: &[Op<'_>]) -> Vec<u64> {
     let mut out = Writer::new(Kind::Plan);
@@ -203,8 +203,8 @@ fn every_operation_is_one_line() {
         (Op::Signal { at: at(0, 8) }, "signal, reaches copy 8"),
         (
             Op::Notify {
-                device: 1,
-                attachment: 4,
+                device: DeviceId(1),
+                attachment: AttachmentId(4),
                 gate: at(1, 8),
             },
             "notify device 1 that attachment 4 ends, gate run 8",

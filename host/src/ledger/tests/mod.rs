@@ -1,14 +1,15 @@
 //! Every lie of a plan has a name, and a refused plan changes nothing.
 //!
 //! `lies.rs` has the lies about places and order, `mapping.rs` those about DMA, `carrying.rs` those
-//! about what a move carries, `lost.rs` those about lost content, `residue.rs` whose bytes free
-//! memory shows.
+//! about what a move carries, `share.rs` those about importers, `lost.rs` those about lost content,
+//! `residue.rs` whose bytes free memory shows.
 
 mod carrying;
 mod lies;
 mod lost;
 mod mapping;
 mod residue;
+mod share;
 
 use super::*;
 use crate::broker::Overlay;
@@ -24,6 +25,8 @@ const GTT: MemoryTypeId = MemoryTypeId(2);
 const COPY: TimelineId = TimelineId(0);
 const RUN: TimelineId = TimelineId(1);
 const CPU: TimelineId = TimelineId(2);
+const GATE: TimelineId = TimelineId(3);
+const OTHER_GATE: TimelineId = TimelineId(4);
 const BASE: u64 = 1 << 40;
 
 fn at(timeline: TimelineId, value: u64) -> Point {
@@ -55,7 +58,13 @@ fn ledger_with(gtt: u64) -> Ledger {
         memory(VRAM, 0, Some(SYSTEM), None),
         memory(GTT, BASE, None, None),
     ];
-    let roles = [(COPY, Role::Copy), (RUN, Role::Run), (CPU, Role::Cpu)];
+    let roles = [
+        (COPY, Role::Copy),
+        (RUN, Role::Run),
+        (CPU, Role::Cpu),
+        (GATE, Role::Gate(DeviceId(1))),
+        (OTHER_GATE, Role::Gate(DeviceId(2))),
+    ];
     Ledger::new(&memory, &roles)
 }
 

@@ -3,7 +3,8 @@
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
 //! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave;
-//! [`tables`] runs the sg-table component alone.
+//! [`tables`] runs the sg-table component alone, [`planning`] a mechanism alone; [`moves`] orders moves and
+//! failures of them, [`killing`] ends mechanisms between calls.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,8 +12,11 @@
 )]
 
 pub mod fixture;
+pub mod killing;
 pub mod life;
+pub mod moves;
 pub mod native;
+pub mod planning;
 pub mod program;
 pub mod shadow;
 pub mod strategies;

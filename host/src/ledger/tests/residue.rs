@@ -90,9 +90,38 @@ fn memory_that_nobody_wrote_shows_what_it_showed_before() {
 fn memory_that_was_only_cleared_is_clean() {
     let mut ledger = born();
     good(release(1, 0, 1), &mut ledger);
-    good(cleared(2, 8, 2, Intent::Read), &mut ledger);
+    good(whole(cleared(2, 8, 2, Intent::Read)), &mut ledger);
     good(release(2, 0, 3), &mut ledger);
     good(next(3, 9, 4, Intent::Read), &mut ledger);
+}
+
+#[test]
+fn the_rest_of_the_last_granule_shows_what_it_showed_before() {
+    let mut ledger = born();
+    good(release(1, 0, 1), &mut ledger);
+    // 8000 of 8192 bytes are cleared; the rest is still tenant 7's.
+    good(cleared(2, 8, 2, Intent::Read), &mut ledger);
+    good(release(2, 0, 3), &mut ledger);
+    foreign(&next(3, 9, 4, Intent::Read), &mut ledger, 3);
+    // Beside tenant 9's bytes it is nobody's: not even tenant 9 sees it.
+    good(cleared(3, 9, 4, Intent::Write), &mut ledger);
+    good(release(3, 0, 5), &mut ledger);
+    foreign(&next(4, 9, 6, Intent::Read), &mut ledger, 4);
+}
+
+/// The same with a buffer that fills its last granule.
+fn whole(mut case: Case) -> Case {
+    for request in &mut case.requests {
+        if let Request::Create(create) = request {
+            create.bytes = 8192;
+        }
+    }
+    for op in &mut case.ops {
+        if let Op::Fill { bytes, .. } = op {
+            *bytes = 8192;
+        }
+    }
+    case
 }
 
 #[test]

@@ -28,11 +28,11 @@ fn trace() -> Trace {
     trace
 }
 
-fn replayed(trace: &Trace, parts: Parts, rules: &[&str]) -> Summary {
+fn replayed(trace: &Trace, parts: Parts, rules: &[&str], batch_events: u32) -> Summary {
     let peak = trace.stats().live_peak_bytes;
     let options = ReplayOptions {
         verify: Verify::Full,
-        batch_events: 2,
+        batch_events,
         parts: Some(parts),
         faults: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
         patience: Some(Duration::from_millis(20)),
@@ -53,9 +53,9 @@ fn json(summary: &Summary) -> Value {
 }
 
 /// Compares runs with deaths with one without; returns how many deaths there were.
-fn deaths(parts: &Parts, rules: &[&str], seeds: std::ops::Range<u64>) -> u64 {
+fn deaths(parts: &Parts, rules: &[&str], batch: u32, seeds: std::ops::Range<u64>) -> u64 {
     let trace = trace();
-    let calm = replayed(&trace, parts.clone(), rules);
+    let calm = replayed(&trace, parts.clone(), rules, batch);
     assert!(
         calm.evictions > 50 && calm.corrupt_bytes == 0,
         "{}",
@@ -69,7 +69,7 @@ fn deaths(parts: &Parts, rules: &[&str], seeds: std::ops::Range<u64>) -> u64 {
             mechanism: Arc::new(mechanism),
             ..parts.clone()
         };
-        let killed = replayed(&trace, mortal, rules);
+        let killed = replayed(&trace, mortal, rules, batch);
         assert_eq!(json(&killed), json(&calm), "{rules:?}, seed {seed}");
         died += deaths.load(Ordering::Relaxed);
     }
@@ -78,13 +78,13 @@ fn deaths(parts: &Parts, rules: &[&str], seeds: std::ops::Range<u64>) -> u64 {
 
 #[test]
 fn a_component_killed_at_a_thousand_points_changes_nothing() {
-    let died = deaths(&moves::components(), &[], 0..3);
+    let died = deaths(&moves::components(), &[], 2, 0..3);
     assert!(died >= 1000, "{died}");
 }
 
 #[test]
 fn a_library_killed_at_a_thousand_points_changes_nothing() {
-    let died = deaths(&native::parts("buddy"), &[], 0..3);
+    let died = deaths(&native::parts("buddy"), &[], 2, 0..3);
     assert!(died >= 1000, "{died}");
 }
 
@@ -103,8 +103,20 @@ fn with_faults_a_thousand_deaths_change_nothing_either() {
     ];
     let mut died = 0;
     for (rules, seed) in faults.iter().zip(10..) {
-        died += deaths(&moves::components(), rules, seed..seed + 1);
-        died += deaths(&native::parts("tlsf"), rules, seed..seed + 1);
+        died += deaths(&moves::components(), rules, 2, seed..seed + 1);
+        died += deaths(&native::parts("tlsf"), rules, 2, seed..seed + 1);
     }
     assert!(died >= 1000, "{died}");
+}
+
+#[test]
+fn deaths_beside_a_loss_of_the_device_change_nothing() {
+    // Large batches: the loss finds moves in both directions that have not run.
+    for after in (150..4500).step_by(150) {
+        let rule = format!("lose device after {after} ops");
+        let rules = ["fail copy every 9", &rule];
+        assert!(deaths(&native::parts("tlsf"), &rules, 32, after..after + 2) > 20);
+    }
+    let rules = ["lose device after 2100 ops"];
+    assert!(deaths(&moves::components(), &rules, 32, 0..2) > 20);
 }

@@ -32,6 +32,11 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         if start == end {
             return;
         }
+        // Most bytes of a memory are one tenant's for long.
+        let covering = self.map.range(..=start).next_back();
+        if covering.is_some_and(|(_, (to, old))| *to >= end && *old == value) {
+            return;
+        }
         self.clear(extent);
         if let Some((&at, (to, old))) = self.map.range(..start).next_back()
             && *to == start

@@ -7,35 +7,14 @@ mod common;
 
 use cap::Cap;
 use common::{Row, finish};
-use gpumm::{Buffer, BufferDesc, Client, Job, Pacing, Runtime};
+use gpumm::{Buffer, Pacing, Runtime};
+use gpumm_tests::crowd::create;
 use gpumm_tests::native;
 use serde_json::Map;
 use std::alloc::System;
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
-
-const BATCH: usize = 64;
-
-/// Creates buffers in batches and, if wanted, writes them.
-fn create(client: &Client, count: u64, bytes: u64, write: bool) -> Vec<Buffer> {
-    let mut all = Vec::with_capacity(count as usize);
-    let numbers: Vec<u64> = (0..count).collect();
-    for part in numbers.chunks(BATCH) {
-        let mut batch = client.batch();
-        let made = part.iter().map(|&n| {
-            let (slot, buffer) = batch.create(BufferDesc::new(bytes));
-            if write {
-                batch.access(Job::Fill { pattern: n }, &[&buffer], false);
-            }
-            (slot, buffer)
-        });
-        let made: Vec<_> = made.collect();
-        let mut ended = batch.submit().unwrap();
-        all.extend(made.into_iter().map(|(s, b)| ended.created(s, b).unwrap()));
-    }
-    all
-}
 
 fn memory(count: u64) -> Row {
     let runtime = Runtime::builder()

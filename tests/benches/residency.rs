@@ -12,8 +12,9 @@ use common::{Row, finish};
 use cpu_time::ThreadTime;
 use gpumm::parts::{Executed, Mechanism, MechanismSource, Parts, SlotDesk};
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
-use gpumm::{Batch, Buffer, BufferDesc, Client, ComponentFault, Job, Pacing, Runtime};
+use gpumm::{Batch, Client, ComponentFault, Job, Pacing, Runtime};
 use gpumm_hw::sim::{Sim, SimConfig, SimControl};
+use gpumm_tests::crowd::{BATCH, create};
 use gpumm_tests::native;
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -22,7 +23,6 @@ use std::sync::mpsc::channel;
 
 const BUFFERS: u64 = 10_000;
 const SIZE: u64 = 64 << 10;
-const BATCH: usize = 64;
 const ROUNDS: usize = 5;
 
 /// Passes calls on and adds up their time.
@@ -81,26 +81,6 @@ fn in_batches<T>(client: &Client, items: &[T], mut ask: impl FnMut(&mut Batch, &
         part.iter().for_each(|item| ask(&mut batch, item));
         batch.submit().unwrap();
     }
-}
-
-/// Creates buffers in batches and, if wanted, writes them.
-fn create(client: &Client, count: u64, bytes: u64, write: bool) -> Vec<Buffer> {
-    let mut all = Vec::with_capacity(count as usize);
-    let numbers: Vec<u64> = (0..count).collect();
-    for part in numbers.chunks(BATCH) {
-        let mut batch = client.batch();
-        let made = part.iter().map(|&n| {
-            let (slot, buffer) = batch.create(BufferDesc::new(bytes));
-            if write {
-                batch.access(Job::Fill { pattern: n }, &[&buffer], false);
-            }
-            (slot, buffer)
-        });
-        let made: Vec<_> = made.collect();
-        let mut ended = batch.submit().unwrap();
-        all.extend(made.into_iter().map(|(s, b)| ended.created(s, b).unwrap()));
-    }
-    all
 }
 
 fn moves(subject: &str, parts: Parts) -> Vec<Row> {

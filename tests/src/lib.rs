@@ -11,6 +11,7 @@
     reason = "a test ends where it cannot go on"
 )]
 
+pub mod crowd;
 pub mod fixture;
 pub mod killing;
 pub mod life;

@@ -335,6 +335,11 @@ impl Executor {
             .map(std::mem::take)
             .unwrap_or_default();
         self.failsafe.submitted(at);
+        // Only a copy may be refused for want of memory for its repair, and comes again then.
+        let again = match &what {
+            Some(What::Copy { .. }) => Some((waits.clone(), command.clone())),
+            _ => None,
+        };
         let watch = what.map(|what| {
             Arc::new(Watch {
                 failsafe: self.failsafe.clone(),
@@ -344,17 +349,17 @@ impl Executor {
             })
         });
         let submission = hw::Submission {
-            waits: waits.clone(),
-            command: command.clone(),
+            waits,
+            command,
             signal: Some(at.value),
             outcome,
             hooks: watch.clone().map(|w| w as Arc<dyn hw::Hooks>),
         };
-        match (self.device.submit(engine, submission), watch) {
-            (Err(hw::DeviceError::NoRescueMemory), Some(watch)) => {
+        match (self.device.submit(engine, submission), watch, again) {
+            (Err(hw::DeviceError::NoRescueMemory), Some(watch), Some((waits, command))) => {
                 self.at_once(engine, waits, command, &watch)
             }
-            (submitted, _) => submitted,
+            (submitted, ..) => submitted,
         }
     }
 

@@ -129,7 +129,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// ```
     ///
     /// ORDER: the copy waits for the writers of the source, for the devices that import it, and
-    /// for the earlier owners of both ends; the old extents go after everything that still uses them, the copy included.
+    /// for the earlier owners of both ends; the old extents go after everything that still uses
+    /// them, the copy included.
     fn step(&mut self, id: BufferId, found: Found, ctx: &mut Context) -> Result<(), Status> {
         let Some(buffer) = self.state.buffers.get(&id) else {
             return Err(self.give_back(&found, Status::UnknownBuffer));

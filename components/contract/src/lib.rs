@@ -18,6 +18,7 @@ pub mod facts;
 pub mod id;
 pub mod journal;
 pub mod numbers;
+pub mod paged;
 pub mod plan;
 pub mod point;
 pub mod ranges;

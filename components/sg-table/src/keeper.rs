@@ -1,8 +1,9 @@
 //! Who holds which table until when.
 
 use crate::build;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use gpumm_contract::paged::Paged;
 use gpumm_contract::table::{Counted, Hold, Holder, Limits, TableError, TableState, Tables};
 use gpumm_contract::{Extent, Point, Segment, TableId, TimelineId};
 
@@ -35,19 +36,46 @@ struct Due {
     holder: Holder,
 }
 
+/// The timed holds that end on one timeline.
+///
+/// Invariants: sorted by value unless `disorder` says that it is not.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    due: VecDeque<Due>,
+    disorder: bool,
+}
+
+impl Queue {
+    /// Operations get their points in order, so a new hold nearly always ends last.
+    fn push(&mut self, due: Due) {
+        self.disorder |= self.due.back().is_some_and(|last| last.value > due.value);
+        self.due.push_back(due);
+    }
+
+    /// The next hold that ends by a value.
+    fn pop(&mut self, reached: u64) -> Option<Due> {
+        if self.disorder {
+            self.due.make_contiguous().sort_unstable();
+            self.disorder = false;
+        }
+        let first = *self.due.front()?;
+        (first.value <= reached).then_some(())?;
+        self.due.pop_front()
+    }
+}
+
 /// Keeps tables and their holders.
 ///
-/// Complexity: build O(extents + bytes / max segment); hold, get, put O(log n); retire O(log n)
-/// per hold that ends.
-/// Invariants: a table is present exactly while it is held; its `timed` is the sum of its counts
-/// in `due`; whoever is in `more` has its bit set; no timeline in `due` is empty.
+/// Complexity: build O(extents + bytes / max segment); hold, get, put O(1); retire O(1) per hold
+/// that ends, and a sort where holds did not come in the order of their points, as after a restore.
+/// Invariants: a table is present exactly while it is held; its `timed` is the number of its
+/// holds in `due`; whoever is in `more` has its bit set; no timeline in `due` is empty.
 #[derive(Clone, Debug, Default)]
 pub struct SgTables {
-    tables: BTreeMap<TableId, Table>,
+    tables: Paged<Table>,
     /// Untimed holds of a holder beyond its first one, which is rare.
     more: BTreeMap<(TableId, Holder), u32>,
-    /// How many equal timed holds end by a point.
-    due: BTreeMap<TimelineId, BTreeMap<Due, u32>>,
+    due: BTreeMap<TimelineId, Queue>,
 }
 
 impl SgTables {
@@ -62,7 +90,7 @@ impl SgTables {
     }
 
     fn free(&self, table: TableId) -> Result<(), TableError> {
-        match self.tables.contains_key(&table) {
+        match self.tables.contains(table.0.into()) {
             true => Err(TableError::InUse),
             false => Ok(()),
         }
@@ -71,17 +99,17 @@ impl SgTables {
     /// A new table of the layout.
     fn begin(&mut self, table: TableId) {
         let untimed = bit(Holder::Layout);
-        self.tables.insert(table, Table { timed: 0, untimed });
+        self.tables
+            .insert(table.0.into(), Table { timed: 0, untimed });
     }
 
     fn file(&mut self, table: TableId, hold: Hold) {
-        let due = Due {
+        let queue = self.due.entry(hold.until.timeline).or_default();
+        queue.push(Due {
             value: hold.until.value,
             table,
             holder: hold.holder,
-        };
-        let timeline = self.due.entry(hold.until.timeline).or_default();
-        *timeline.entry(due).or_default() += 1;
+        });
     }
 }
 
@@ -131,20 +159,22 @@ impl Tables for SgTables {
         if segments.is_empty() || !new.is_held() {
             return Err(TableError::Empty);
         }
-        self.tables.insert(table, new);
+        self.tables.insert(table.0.into(), new);
         holds.iter().for_each(|&hold| self.file(table, hold));
         Ok(())
     }
 
     fn hold(&mut self, table: TableId, hold: Hold) -> Result<(), TableError> {
-        let entry = self.tables.get_mut(&table).ok_or(TableError::Unknown)?;
+        let entry = self.tables.get_mut(table.0.into());
+        let entry = entry.ok_or(TableError::Unknown)?;
         entry.timed = entry.timed.checked_add(1).ok_or(TableError::TooLarge)?;
         self.file(table, hold);
         Ok(())
     }
 
     fn get(&mut self, table: TableId, holder: Holder) -> Result<(), TableError> {
-        let entry = self.tables.get_mut(&table).ok_or(TableError::Unknown)?;
+        let entry = self.tables.get_mut(table.0.into());
+        let entry = entry.ok_or(TableError::Unknown)?;
         if entry.untimed & bit(holder) == 0 {
             entry.untimed |= bit(holder);
             return Ok(());
@@ -159,7 +189,8 @@ impl Tables for SgTables {
     }
 
     fn put(&mut self, table: TableId, holder: Holder) -> Result<bool, TableError> {
-        let entry = self.tables.get_mut(&table).ok_or(TableError::Unknown)?;
+        let entry = self.tables.get_mut(table.0.into());
+        let entry = entry.ok_or(TableError::Unknown)?;
         if entry.untimed & bit(holder) == 0 {
             return Err(TableError::NotHeld);
         }
@@ -173,7 +204,7 @@ impl Tables for SgTables {
         entry.untimed &= !bit(holder);
         let released = !entry.is_held();
         if released {
-            self.tables.remove(&table);
+            self.tables.remove(table.0.into());
         }
         Ok(released)
     }
@@ -185,23 +216,20 @@ impl Tables for SgTables {
 
     fn retire(&mut self, reached: Point) -> Vec<TableId> {
         let mut released = Vec::new();
-        let Some(due) = self.due.get_mut(&reached.timeline) else {
+        let Some(queue) = self.due.get_mut(&reached.timeline) else {
             return released;
         };
-        while let Some(first) = due.first_entry()
-            && first.key().value <= reached.value
-        {
-            let (Due { table, .. }, count) = first.remove_entry();
-            let Some(entry) = self.tables.get_mut(&table) else {
+        while let Some(Due { table, .. }) = queue.pop(reached.value) {
+            let Some(entry) = self.tables.get_mut(table.0.into()) else {
                 continue;
             };
-            entry.timed -= count;
+            entry.timed -= 1;
             if !entry.is_held() {
-                self.tables.remove(&table);
+                self.tables.remove(table.0.into());
                 released.push(table);
             }
         }
-        if due.is_empty() {
+        if queue.due.is_empty() {
             self.due.remove(&reached.timeline);
         }
         released.sort_unstable();
@@ -218,26 +246,27 @@ impl Tables for SgTables {
                 })
                 .collect()
         };
-        let state = |(&table, t): (&TableId, &Table)| TableState {
-            table,
-            untimed: untimed(table, t.untimed),
-            timed: Vec::with_capacity(t.timed as usize),
+        let state = |(number, t): (u64, &Table)| {
+            let table = TableId(number as u32);
+            TableState {
+                table,
+                untimed: untimed(table, t.untimed),
+                timed: Vec::with_capacity(t.timed as usize),
+            }
         };
         let mut states: Vec<TableState> = self.tables.iter().map(state).collect();
-        for (&timeline, due) in &self.due {
-            for (
-                &Due {
-                    value,
-                    table,
-                    holder,
-                },
-                &count,
-            ) in due
+        for (&timeline, queue) in &self.due {
+            let mut due: Vec<Due> = queue.due.iter().copied().collect();
+            due.sort_unstable();
+            for Due {
+                value,
+                table,
+                holder,
+            } in due
             {
                 let until = Point { timeline, value };
                 if let Ok(at) = states.binary_search_by_key(&table, |s| s.table) {
-                    let holds = (0..count).map(|_| Hold { holder, until });
-                    states[at].timed.extend(holds);
+                    states[at].timed.push(Hold { holder, until });
                 }
             }
         }

@@ -34,12 +34,15 @@ impl Slots for DeskSlots {
         }
     }
 
-    fn map_dma(&mut self, allocation: AllocationId) -> bool {
+    fn map_dma(&mut self, allocations: &[AllocationId]) -> Vec<bool> {
         let desk = self.desk.as_mut().expect("a call is in progress");
-        desk.map_dma(allocation).unwrap_or_else(|fault| {
-            self.fault.get_or_insert(fault);
-            false
-        })
+        let mapped = allocations.iter().map(|&allocation| {
+            desk.map_dma(allocation).unwrap_or_else(|fault| {
+                self.fault.get_or_insert(fault);
+                false
+            })
+        });
+        mapped.collect()
     }
 }
 

@@ -28,7 +28,7 @@ pub mod table;
 pub mod wire;
 
 pub use allocator::{Allocator, Geometry};
-pub use extent::{Extent, Segment};
+pub use extent::{Extent, Extents, Segment};
 pub use id::{
     AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Stamp, TableId, TenantId,
     TimelineId,

@@ -29,6 +29,10 @@ enum Held {
     /// A [`Point`] in two fields, which leave room for the tag.
     One(TimelineId, u64),
     /// INVARIANT: at least two.
+    #[expect(
+        clippy::box_collection,
+        reason = "a thin pointer keeps every set small"
+    )]
     Many(Box<Vec<Point>>),
 }
 

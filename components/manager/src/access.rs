@@ -32,12 +32,12 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if access
             .uses
             .iter()
-            .any(|u| !self.state.buffers.contains_key(&u.buffer))
+            .any(|u| !self.state.buffers.contains(u.buffer.0))
         {
             return Err(Status::UnknownBuffer);
         }
         let lost = |u: &Use| {
-            let buffer = self.state.buffers.get(&u.buffer);
+            let buffer = self.state.buffer(u.buffer);
             buffer.is_some_and(|b| b.content == Content::Poisoned)
         };
         if access.uses.iter().any(lost) {
@@ -61,7 +61,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// Moves a buffer to the end of the eviction order; only a job that is planned does.
     fn stamp(&mut self, used: &Use, access: &Access) {
         self.state.file_in_lru(used.buffer, false);
-        if let Some(buffer) = self.state.buffers.get_mut(&used.buffer) {
+        if let Some(buffer) = self.state.buffer_mut(used.buffer) {
             buffer.stamp = access.stamp;
         }
         self.state.file_in_lru(used.buffer, true);
@@ -69,7 +69,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Makes a buffer resident in an acceptable place.
     fn bring_in(&mut self, used: &Use, access: &Access, ctx: &mut Context) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffers.get(&used.buffer) else {
+        let Some(buffer) = self.state.buffer(used.buffer) else {
             return Err(Status::UnknownBuffer);
         };
         let lives = buffer.home.memory;
@@ -77,7 +77,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if access.anywhere || buffer.placement.iter().any(accepted) {
             return Ok(());
         }
-        let found = self.find_place(buffer.bytes, buffer.placement, None, ctx)?;
+        let found = match self.ready_for(used.buffer, ctx) {
+            Some(found) => found,
+            None => self.find_place(buffer.bytes, buffer.placement, None, ctx)?,
+        };
         self.relocate(used.buffer, found, ctx)
     }
 
@@ -88,14 +91,14 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         on: TimelineId,
         ctx: &mut Context,
     ) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffers.get(&used.buffer) else {
+        let Some(buffer) = self.state.buffer(used.buffer) else {
             return Err(Status::UnknownBuffer);
         };
         let home = &buffer.home;
         let foreign = self
             .state
             .memory
-            .get(&home.memory)
+            .get(home.memory)
             .is_some_and(|m| m.shows_others(&home.extents, buffer.tenant));
         if buffer.content != Content::Never || !foreign {
             return Ok(());
@@ -115,7 +118,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         on: TimelineId,
         ctx: &mut Context,
     ) -> Result<(), Status> {
-        let buffer = self.state.buffers.get(&id).ok_or(Status::UnknownBuffer)?;
+        let buffer = self.state.buffer(id).ok_or(Status::UnknownBuffer)?;
         let home = &buffer.home;
         let (table, bytes) = (home.table, buffer.bytes);
         ctx.wait(on, &home.inherited, |p| self.state.reached(p));
@@ -134,7 +137,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 until: at,
             },
         );
-        if let Some(buffer) = self.state.buffers.get_mut(&id) {
+        if let Some(buffer) = self.state.buffer_mut(id) {
             buffer.home.writers.add(at);
             buffer.content = Content::Clean;
         }
@@ -149,7 +152,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let mut before = PointSet::new();
         let mut tables: Vec<TableId> = Vec::with_capacity(access.uses.len());
         for used in &access.uses {
-            let Some(buffer) = self.state.buffers.get(&used.buffer) else {
+            let Some(buffer) = self.state.buffer(used.buffer) else {
                 return Err(Status::UnknownBuffer);
             };
             before.join(&buffer.home.inherited);
@@ -181,7 +184,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     }
 
     fn used_until(&mut self, used: &Use, at: Point) {
-        let Some(buffer) = self.state.buffers.get_mut(&used.buffer) else {
+        let Some(buffer) = self.state.buffer_mut(used.buffer) else {
             return;
         };
         match used.intent {

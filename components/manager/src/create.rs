@@ -1,5 +1,6 @@
 //! `create`: a home for each new buffer.
 
+use crate::ahead::only_place;
 use crate::order::Context;
 use crate::relocate::Found;
 use crate::state::Buffer;
@@ -66,7 +67,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 Some((memory, self.wish(memory, candidate.create.bytes, ctx)?))
             });
         }
-        self.first_tries(&mut run);
+        self.first_tries(&mut run, ctx);
         let taken = run.len();
         for (at, candidate) in run.into_iter().enumerate() {
             let status = self.create(candidate, ctx).err().unwrap_or(Status::Good);
@@ -76,7 +77,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     }
 
     fn check_create(&self, create: &Create) -> Result<(), Status> {
-        if self.state.buffers.contains_key(&create.buffer) {
+        if self.state.buffers.contains(create.buffer.0) {
             return Err(Status::BufferExists);
         }
         self.check_size(create.bytes, create.placement)
@@ -93,7 +94,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             let kind = &self
                 .state
                 .memory
-                .get(&place.memory)
+                .get(place.memory)
                 .ok_or(Status::InvalidPlacement)?
                 .kind;
             let rounded = round_up(bytes, kind.granule).ok_or(Status::InvalidSize)?;
@@ -114,15 +115,16 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         bytes: u64,
         ctx: &mut Context,
     ) -> Option<Allocate> {
-        let granule = self.state.memory.get(&memory)?.kind.granule;
+        let granule = self.state.memory.get(memory)?.kind.granule;
         Some(Allocate::plain(
             ctx.allocation()?,
             round_up(bytes, granule)?,
         ))
     }
 
-    /// Asks for every first choice, one call per memory type.
-    fn first_tries(&mut self, run: &mut [Candidate<'_>]) {
+    /// Asks for every first choice, one call per memory type, after making way for those that
+    /// would evict anyway.
+    fn first_tries(&mut self, run: &mut [Candidate<'_>], ctx: &mut Context) {
         let kinds: BTreeSet<MemoryTypeId> =
             run.iter().filter_map(|c| Some(c.first_try?.0)).collect();
         for memory in kinds {
@@ -133,16 +135,18 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 .filter(|t| t.0 == memory)
                 .map(|t| t.1)
                 .collect();
+            let mut tries = run
+                .iter()
+                .filter(|c| c.first_try.is_some_and(|t| t.0 == memory));
+            if tries.all(|c| only_place(c.create.placement).is_some()) {
+                self.make_way(memory, wishes.iter().map(|w| w.bytes), &[], ctx);
+            }
             let granted = self.allocate(memory, &wishes);
             for ((candidate, wish), granted) in
                 run.iter_mut().filter(mine).zip(&wishes).zip(granted)
             {
                 candidate.found = granted
-                    .map(|extents| Found {
-                        memory,
-                        allocation: wish.number,
-                        extents,
-                    })
+                    .map(|extents| Found::new(memory, wish.number, extents))
                     .map_err(|largest_hole| Status::NoSpace {
                         largest_hole,
                         stuck: 0,
@@ -221,13 +225,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 refused.clear();
             }
             match found {
-                Ok(extents) => {
-                    return Ok(Found {
-                        memory,
-                        allocation: wish.number,
-                        extents,
-                    });
-                }
+                Ok(extents) => return Ok(Found::new(memory, wish.number, extents)),
                 Err(Status::NoSpace {
                     largest_hole,
                     stuck,

@@ -1,15 +1,15 @@
 //! Who makes room: the one place that decides an eviction.
 
+use crate::lru::LruKey;
 use crate::order::Context;
 use crate::relocate::Found;
-use crate::state::LruKey;
 use crate::{Manager, Slots};
 use alloc::vec::Vec;
-use core::ops::Bound::{Excluded, Unbounded};
 use gpumm_contract::allocator::Allocate;
+use gpumm_contract::extent::total;
 use gpumm_contract::plan::Status;
 use gpumm_contract::table::Tables;
-use gpumm_contract::{BufferId, Extent, MemoryTypeId};
+use gpumm_contract::{BufferId, Extents, MemoryTypeId};
 
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Serves a wish, evicting buffers one by one, least recently used first, until it fits.
@@ -25,7 +25,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         wish: Allocate,
         hole: Option<u64>,
         ctx: &mut Context,
-    ) -> Result<Vec<Extent>, Status> {
+    ) -> Result<Extents, Status> {
         let first = hole.map_or_else(|| self.allocate_one(memory, wish), Err);
         let mut largest_hole = match first {
             Ok(extents) => return Ok(extents),
@@ -35,9 +35,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let mut after: Option<LruKey> = None;
         while let Some(victim) = self.next_victim(memory, after, ctx) {
             after = Some(victim);
-            if !self.evict(victim.2, memory, ctx)? {
-                stuck =
-                    stuck.saturating_add(self.state.buffers.get(&victim.2).map_or(0, |b| b.bytes));
+            if ctx.stuck.contains(&victim.2) || !self.evict(victim.2, memory, ctx)? {
+                stuck = stuck.saturating_add(self.state.buffer(victim.2).map_or(0, |b| b.bytes));
                 continue;
             }
             match self.allocate_one(memory, wish) {
@@ -58,11 +57,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         after: Option<LruKey>,
         ctx: &Context,
     ) -> Option<LruKey> {
-        let lru = &self.state.memory.get(&memory)?.lru;
-        let from = after.map_or(Unbounded, Excluded);
-        lru.range((from, Unbounded))
+        let lru = &self.state.memory.get(memory)?.lru;
+        lru.behind(after)
             .find(|key| !ctx.locked.contains(&key.2) && !self.state.pinned(key.2))
-            .copied()
     }
 
     /// Moves one buffer to where its memory type evicts to; `false` when there is no room.
@@ -72,8 +69,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         memory: MemoryTypeId,
         ctx: &mut Context,
     ) -> Result<bool, Status> {
-        let target = self.state.memory.get(&memory).and_then(|m| m.kind.evict_to);
-        let bytes = self.state.buffers.get(&id).map(|b| b.bytes);
+        let target = self.state.memory.get(memory).and_then(|m| m.kind.evict_to);
+        let bytes = self.state.buffer(id).map(|b| b.bytes);
         let (Some(target), Some(bytes)) = (target, bytes) else {
             return Ok(false);
         };
@@ -81,16 +78,67 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let Ok(extents) = self.allocate_one(target, wish) else {
             return Ok(false);
         };
-        let found = Found {
-            memory: target,
-            allocation: wish.number,
-            extents,
-        };
+        self.leave_for(id, Found::new(target, wish.number, extents), ctx)
+    }
+
+    /// Moves a victim; `false` when that does not work now, and another one may be luckier.
+    fn leave_for(&mut self, id: BufferId, found: Found, ctx: &mut Context) -> Result<bool, Status> {
         match self.relocate(id, found, ctx) {
             Ok(()) => Ok(true),
-            // Another victim may be luckier.
             Err(Status::NotMapped | Status::NoSpace { .. }) => Ok(false),
             Err(why) => Err(why),
         }
+    }
+
+    /// Evicts as many buffers, least recently used first, as hold so many bytes, with one call of
+    /// the target's strategy for all of them. Stops early when it finds no more.
+    ///
+    /// Bounds: `spared`, sorted, and what the CPU uses are left out.
+    pub(crate) fn evict_many(
+        &mut self,
+        memory: MemoryTypeId,
+        bytes: u64,
+        spared: &[BufferId],
+        ctx: &mut Context,
+    ) -> Result<(), Status> {
+        let Some(of) = self.state.memory.get(memory) else {
+            return Ok(());
+        };
+        let Some(target) = of.kind.evict_to else {
+            return Ok(());
+        };
+        let (mut victims, mut freed) = (Vec::new(), 0u64);
+        for (_, _, id) in of.lru.behind(None) {
+            if freed >= bytes {
+                break;
+            }
+            let Some(buffer) = self.state.buffer(id) else {
+                continue;
+            };
+            if spared.binary_search(&id).is_err() && !self.state.pinned(id) {
+                victims.push((id, buffer.bytes));
+                freed = freed.saturating_add(total(&buffer.home.extents).unwrap_or(0));
+            }
+        }
+        let wishes: Option<Vec<Allocate>> = victims
+            .iter()
+            .map(|&(_, bytes)| self.wish(target, bytes, ctx))
+            .collect();
+        let wishes = wishes.ok_or(Status::TooScattered)?;
+        let granted = self.allocate(target, &wishes);
+        let mut leaving: Vec<(BufferId, Found)> = Vec::with_capacity(victims.len());
+        for ((&(id, _), wish), granted) in victims.iter().zip(&wishes).zip(granted) {
+            match granted {
+                Ok(extents) => leaving.push((id, Found::new(target, wish.number, extents))),
+                Err(_) => ctx.stuck.push(id),
+            }
+        }
+        self.map_many(target, &mut leaving);
+        for (id, found) in leaving {
+            if !self.leave_for(id, found, ctx)? {
+                ctx.stuck.push(id);
+            }
+        }
+        Ok(())
     }
 }

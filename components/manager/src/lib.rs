@@ -13,10 +13,13 @@
 extern crate alloc;
 
 mod access;
+mod ahead;
 mod create;
 mod dma;
 mod evict;
 mod loss;
+mod lru;
+mod memory;
 mod order;
 mod relocate;
 mod restore;
@@ -43,8 +46,9 @@ pub trait Slots {
     /// Shape: commands in, answers out, as [`gpumm_contract::allocator`].
     fn allocate(&mut self, memory: MemoryTypeId, commands: &[u64]) -> Vec<u64>;
 
-    /// Gives the device's DMA access to an allocation of host memory; `true` when it worked.
-    fn map_dma(&mut self, allocation: AllocationId) -> bool;
+    /// Gives the device's DMA access to allocations of host memory; for each, `true` when it
+    /// worked.
+    fn map_dma(&mut self, allocations: &[AllocationId]) -> Vec<bool>;
 }
 
 /// Plans for one device.
@@ -76,11 +80,17 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let mut rest = batch.requests.as_slice();
         let mut number = 0;
         while let Some(first) = rest.first() {
+            if !matches!(first, Request::Access(_)) {
+                self.return_ready(&mut ctx);
+            }
             let taken = if let Request::Create(_) = first {
                 self.create_run(rest, number, &mut ctx)
             } else {
                 let status = match first {
-                    Request::Access(access) => self.access(access, &mut ctx),
+                    Request::Access(access) => {
+                        self.room_ahead(rest, &mut ctx);
+                        self.access(access, &mut ctx)
+                    }
                     Request::Release(buffer) => self.release(*buffer, &mut ctx),
                     Request::Retire(point) => self.retire(*point, &mut ctx),
                     Request::Poisoned(buffer) => self.poisoned(*buffer, &mut ctx),
@@ -95,6 +105,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             number += taken as u32;
             rest = &rest[taken..];
         }
+        self.return_ready(&mut ctx);
         self.flush_frees();
         ctx.finish()
     }
@@ -104,7 +115,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         self.state
             .buffers
             .iter()
-            .map(|(&id, b)| (id, b.home.memory))
+            .map(|(id, b)| (BufferId(id), b.home.memory))
     }
 
     /// Who answers for the strategy slots.
@@ -121,6 +132,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 impl Context {
     /// Ends a request's operations.
     fn answer(&mut self, request: u32, status: Status) {
+        self.stuck.clear();
         self.emit(&Op::Answer { request, status });
     }
 }

@@ -14,7 +14,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// content with it.
     pub(crate) fn poisoned(&mut self, id: BufferId, ctx: &mut Context) -> Status {
         self.forget_left(id);
-        if let Some(buffer) = self.state.buffers.get_mut(&id)
+        if let Some(buffer) = self.state.buffer_mut(id)
             && buffer.content != Content::Poisoned
         {
             buffer.content = Content::Poisoned;
@@ -31,7 +31,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// content in the device's memory                poisoned
     /// ```
     pub(crate) fn lost(&mut self, ctx: &mut Context) -> Status {
-        for memory in self.state.memory.values_mut() {
+        for memory in self.state.memory.iter_mut() {
             if !memory.kind.is_host() {
                 memory.residue.retain(|_| false);
             }
@@ -41,7 +41,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             .buffers
             .iter()
             .filter(|(_, b)| b.content.moves() && !self.survives(&b.home))
-            .map(|(&id, _)| id)
+            .map(|(id, _)| BufferId(id))
             .collect();
         for id in at_risk {
             if self.recover(id, ctx).is_none() {
@@ -53,8 +53,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Whether content is where its buffer lives, after a loss of the device.
     fn survives(&self, home: &Home) -> bool {
-        let host = |m: &crate::state::Memory| m.kind.is_host();
-        self.state.memory.get(&home.memory).is_some_and(host)
+        let host = |m: &crate::memory::Memory| m.kind.is_host();
+        self.state.memory.get(home.memory).is_some_and(host)
             && home.arrives.is_none_or(|p| self.state.reached(p))
     }
 
@@ -70,7 +70,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             let here = left.arrives.is_none_or(reached) && !reached(left.left);
             here.then_some((key, left.left))
         })?;
-        let buffer = self.state.buffers.get(&id)?;
+        let buffer = self.state.buffer(id)?;
         let (table, bytes) = (buffer.home.table, buffer.bytes);
         let mut before = buffer.home.busy(reached);
         // ORDER: the copy that has not run waited for whoever wrote the source; so does this one.
@@ -91,7 +91,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             left.left = at;
             left.after.add(at);
         }
-        if let Some(buffer) = self.state.buffers.get_mut(&id) {
+        if let Some(buffer) = self.state.buffer_mut(id) {
             buffer.home.writers.add(at);
             buffer.home.arrives = Some(at);
         }

@@ -1,5 +1,6 @@
 //! The plan under construction: granted numbers, points, and waits.
 
+use crate::ahead::Ready;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use gpumm_contract::plan::Op;
@@ -48,6 +49,10 @@ pub(crate) struct Context {
     waited: BTreeMap<(TimelineId, TimelineId), u64>,
     /// Buffers that the current request needs resident.
     pub(crate) locked: Vec<BufferId>,
+    /// Buffers that the current request has tried to evict in vain.
+    pub(crate) stuck: Vec<BufferId>,
+    /// Room that was found ahead.
+    pub(crate) ready: Ready,
 }
 
 impl Context {
@@ -63,6 +68,8 @@ impl Context {
                 .collect(),
             waited: BTreeMap::new(),
             locked: Vec::new(),
+            stuck: Vec::new(),
+            ready: Ready::default(),
         }
     }
 

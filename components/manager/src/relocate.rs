@@ -3,22 +3,35 @@
 use crate::order::Context;
 use crate::state::{Buffer, Home, Leaving};
 use crate::{Manager, Slots};
-use alloc::vec::Vec;
 use gpumm_contract::extent::total;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::table::{Hold, Holder, Tables};
 use gpumm_contract::{
-    AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Shows, TableId, TimelineId,
+    AllocationId, BufferId, Extents, MemoryTypeId, Point, PointSet, Shows, TableId, TimelineId,
 };
 
 /// The most extents that one `place`, or one fact with its points, carries.
 const MAX_EXTENTS: usize = (1 << 23) - 4096;
 
 /// Memory that a strategy has granted and no plan has used yet.
+#[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) memory: MemoryTypeId,
     pub(crate) allocation: AllocationId,
-    pub(crate) extents: Vec<Extent>,
+    pub(crate) extents: Extents,
+    /// Whether the device's DMA was given access to it; none where nobody has asked.
+    pub(crate) mapped: Option<bool>,
+}
+
+impl Found {
+    pub(crate) fn new(memory: MemoryTypeId, allocation: AllocationId, extents: Extents) -> Self {
+        Found {
+            memory,
+            allocation,
+            extents,
+            mapped: None,
+        }
+    }
 }
 
 impl<T: Tables, S: Slots> Manager<T, S> {
@@ -31,7 +44,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         found: Found,
         ctx: &mut Context,
     ) -> Result<Home, Status> {
-        let built = match (self.state.memory.get(&found.memory), ctx.table()) {
+        let built = match (self.state.memory.get(found.memory), ctx.table()) {
             (Some(m), Some(table)) if found.extents.len() <= MAX_EXTENTS => {
                 let (base, max_segment) = (m.kind.base, m.kind.max_segment);
                 let segments = self.tables.build(table, &found.extents, base, max_segment);
@@ -46,12 +59,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             memory,
             allocation,
             extents,
+            ..
         } = found;
         ctx.emit(&Op::Place {
             allocation,
             memory,
             buffer,
-            extents: extents.as_slice().into(),
+            extents: extents[..].into(),
         });
         ctx.emit(&Op::Table {
             table,
@@ -73,9 +87,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     }
 
     /// Gives granted memory back that will not be used; passes the reason on.
-    fn give_back(&mut self, found: &Found, why: Status) -> Status {
-        if let Some(m) = self.state.memory.get_mut(&found.memory) {
-            m.frees.push(found.allocation);
+    pub(crate) fn give_back(&mut self, found: &Found, why: Status) -> Status {
+        if let Some(m) = self.state.memory.get_mut(found.memory) {
+            m.give_back(found.allocation, total(&found.extents).unwrap_or(0));
         }
         why
     }
@@ -89,7 +103,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         found: Found,
         ctx: &mut Context,
     ) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffers.get(&id) else {
+        let Some(buffer) = self.state.buffer(id) else {
             return Err(self.give_back(&found, Status::UnknownBuffer));
         };
         let (from, bytes) = (buffer.home.memory, buffer.bytes);
@@ -98,11 +112,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             .filter(|_| buffer.content.moves());
         if let Some(hop) = hop {
             let there = match self.wish(hop, bytes, ctx) {
-                Some(wish) => self.make_room(hop, wish, None, ctx).map(|extents| Found {
-                    memory: hop,
-                    allocation: wish.number,
-                    extents,
-                }),
+                Some(wish) => {
+                    let room = self.make_room(hop, wish, None, ctx);
+                    room.map(|extents| Found::new(hop, wish.number, extents))
+                }
                 None => Err(Status::TooScattered),
             };
             let hopped = there.and_then(|there| self.step(id, there, ctx));
@@ -113,7 +126,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// The memory type that a copy has to go through, if it cannot go directly.
     fn hop(&self, from: MemoryTypeId, to: MemoryTypeId) -> Option<MemoryTypeId> {
-        let of = |m: MemoryTypeId| self.state.memory.get(&m).and_then(|m| m.kind.hop);
+        let of = |m: MemoryTypeId| self.state.memory.get(m).and_then(|m| m.kind.hop);
         of(from)
             .filter(|&hop| hop != to)
             .or_else(|| of(to).filter(|&hop| hop != from))
@@ -132,7 +145,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// for the earlier owners of both ends; the old extents go after everything that still uses
     /// them, the copy included.
     fn step(&mut self, id: BufferId, found: Found, ctx: &mut Context) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffers.get(&id) else {
+        let Some(buffer) = self.state.buffer(id) else {
             return Err(self.give_back(&found, Status::UnknownBuffer));
         };
         let (shows, bytes, carries) = (buffer.shows(), buffer.bytes, buffer.content.moves());
@@ -140,9 +153,11 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if carries {
             // Both ends must be reachable before anything stands in the plan.
             let granted = total(&found.extents).unwrap_or(0);
-            let mapped = self
-                .reach(id, ctx)
-                .and_then(|()| self.map(memory, allocation, granted, ctx));
+            let mapped = self.reach(id, ctx).and_then(|()| match found.mapped {
+                Some(true) => Ok(()),
+                Some(false) => Err(Status::NotMapped),
+                None => self.map(memory, allocation, granted, ctx),
+            });
             mapped.map_err(|why| self.give_back(&found, why))?;
         }
         let mut home = self.settle(id, found, ctx)?;
@@ -150,7 +165,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             self.note_mapped(memory, home.table, &home.extents, ctx);
         }
         self.state.file_in_lru(id, false);
-        let Some(buffer) = self.state.buffers.get(&id) else {
+        let Some(buffer) = self.state.buffer(id) else {
             return Err(Status::UnknownBuffer);
         };
         let mut old = buffer.home.clone();
@@ -159,13 +174,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if carries {
             left = Some(self.copy(&mut old, &mut home, bytes, ctx)?);
         }
-        if let Some(buffer) = self.state.buffers.get_mut(&id) {
+        if let Some(buffer) = self.state.buffer_mut(id) {
             buffer.home = home;
         }
         let after = self.leave(&old, shows, ctx);
-        let host = |m: &crate::state::Memory| m.kind.is_host();
+        let host = |m: &crate::memory::Memory| m.kind.is_host();
         if let Some(left) = left
-            && self.state.memory.get(&old.memory).is_some_and(host)
+            && self.state.memory.get(old.memory).is_some_and(host)
         {
             let arrives = old.arrives;
             let leaving = Leaving {
@@ -182,7 +197,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// The timeline of a copy into a memory type: with several copy engines the first ones move
     /// out to the host and the last one in, so that both directions run at once.
     pub(crate) fn copy_timeline(&self, to: MemoryTypeId) -> Option<TimelineId> {
-        let out = self.state.memory.get(&to).is_some_and(|m| m.kind.is_host());
+        let out = self.state.memory.get(to).is_some_and(|m| m.kind.is_host());
         let timelines = &self.state.copy_timelines;
         let chosen = if out {
             timelines.first()
@@ -261,7 +276,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Adds a new buffer.
     pub(crate) fn admit(&mut self, id: BufferId, buffer: Buffer) {
-        self.state.buffers.insert(id, buffer);
+        self.state.buffers.insert(id.0, buffer);
         self.state.file_in_lru(id, true);
     }
 }

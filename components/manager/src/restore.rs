@@ -1,8 +1,9 @@
 //! Rebuilding the state from the ledger's facts.
 
-use crate::state::{Buffer, Home, Leaving, Memory, State};
+use crate::state::{Buffer, Home, Leaving, State};
 use crate::{Manager, Slots};
 use core::fmt;
+use gpumm_contract::extent::total;
 use gpumm_contract::facts::{self, BufferFact, Fact, Role};
 use gpumm_contract::table::Tables;
 use gpumm_contract::{BufferId, Segment, TableId};
@@ -64,8 +65,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 if !kind.granule.is_power_of_two() || kind.max_segment < kind.granule {
                     return Err(RestoreError::Malformed);
                 }
-                let old = self.state.memory.insert(kind.id, Memory::new(kind));
-                unique(old.is_none())
+                unique(self.state.memory.add(kind))
             }
             Fact::Timeline { completed, role } => {
                 if role == Role::Copy {
@@ -82,7 +82,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 let old = self
                     .state
                     .completed
-                    .insert(completed.timeline, completed.value);
+                    .insert(completed.timeline.0.into(), completed.value);
                 unique(old.is_none())
             }
             Fact::Table {
@@ -108,7 +108,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 let memory = self
                     .state
                     .memory
-                    .get_mut(&memory)
+                    .get_mut(memory)
                     .ok_or(RestoreError::UnknownReference)?;
                 memory.residue.set(extent, tenant);
                 Ok(())
@@ -121,7 +121,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 let memory = self
                     .state
                     .memory
-                    .get_mut(&memory)
+                    .get_mut(memory)
                     .ok_or(RestoreError::UnknownReference)?;
                 memory.pending.set(extent, after);
                 Ok(())
@@ -155,26 +155,27 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         table: TableId,
         segments: &[Segment],
     ) -> Result<(), RestoreError> {
-        let aperture = self.state.memory.values().find_map(|m| m.kind.aperture);
-        let of = aperture.and_then(|id| Some((id, self.state.memory.get_mut(&id)?)));
+        let aperture = self.state.memory.iter().find_map(|m| m.kind.aperture);
+        let of = aperture.and_then(|id| Some((id, self.state.memory.get_mut(id)?)));
         let (aperture, of) = of.ok_or(RestoreError::UnknownReference)?;
         let bytes = segments.iter().fold(0u64, |n, s| n.saturating_add(s.bytes));
         of.used = of.used.saturating_add(bytes);
-        self.state.mapped.insert(table, (aperture, bytes));
+        self.state.mapped.insert(table.0.into(), (aperture, bytes));
         Ok(())
     }
 
     fn restore_buffer(&mut self, f: BufferFact) -> Result<(), RestoreError> {
-        if !self.state.memory.contains_key(&f.memory) {
-            return Err(RestoreError::UnknownReference);
-        }
+        let memory = self.state.memory.get_mut(f.memory);
+        let memory = memory.ok_or(RestoreError::UnknownReference)?;
+        let bytes = total(&f.extents).ok_or(RestoreError::Malformed)?;
+        memory.used = memory.used.saturating_add(bytes);
         let id: BufferId = f.buffer;
         let home = Home {
             memory: f.memory,
             allocation: f.allocation,
             table: f.table,
             arrives: f.arrives,
-            extents: f.extents,
+            extents: f.extents.into(),
             readers: f.readers,
             writers: f.writers,
             inherited: f.inherited,
@@ -188,7 +189,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             content: f.content,
             home,
         };
-        unique(self.state.buffers.insert(id, buffer).is_none())?;
+        unique(self.state.buffers.insert(id.0, buffer).is_none())?;
         self.state.file_in_lru(id, true);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `release` and `retire`: the end of buffers and of what held them.
 
 use crate::order::Context;
+use crate::state;
 use crate::{Manager, Slots};
 use gpumm_contract::plan::Status;
 use gpumm_contract::table::Tables;
@@ -10,7 +11,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// Ends a buffer; its memory goes when the last operation that uses it is over.
     pub(crate) fn release(&mut self, id: BufferId, ctx: &mut Context) -> Status {
         self.state.file_in_lru(id, false);
-        let Some(mut buffer) = self.state.buffers.remove(&id) else {
+        let Some(mut buffer) = self.state.buffers.remove(id.0) else {
             return Status::UnknownBuffer;
         };
         self.forget_left(id);
@@ -21,12 +22,14 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Takes note that a timeline has come to a value, and drops what was held until then.
     pub(crate) fn retire(&mut self, reached: Point, ctx: &mut Context) -> Status {
-        let completed = self.state.completed.entry(reached.timeline).or_insert(0);
-        *completed = reached.value.max(*completed);
+        let timeline = reached.timeline.0.into();
+        let before = self.state.completed.get(timeline).copied().unwrap_or(0);
+        let now = reached.value.max(before);
+        self.state.completed.insert(timeline, now);
         let released = self.tables.retire(reached);
         self.drop_tables(released, ctx);
         let completed = &self.state.completed;
-        let over = |p: Point| completed.get(&p.timeline).is_some_and(|&c| c >= p.value);
+        let over = |p: Point| state::reached(completed, p);
         self.state
             .leaving
             .retain(|_, left| !left.after.iter().all(over));

@@ -39,7 +39,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             buffer: id,
             device,
         } = *attach;
-        let buffer = self.state.buffers.get(&id).ok_or(Status::UnknownBuffer)?;
+        let buffer = self.state.buffer(id).ok_or(Status::UnknownBuffer)?;
         if buffer.content == Content::Poisoned {
             return Err(Status::Poisoned);
         }
@@ -50,7 +50,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         }
         let never = buffer.content == Content::Never;
         self.bring_out(id, ctx)?;
-        let home = self.state.buffers.get(&id).map(|b| &b.home);
+        let home = self.state.buffer(id).map(|b| &b.home);
         let (memory, table) = home
             .map(|h| (h.memory, h.table))
             .ok_or(Status::UnknownBuffer)?;
@@ -68,9 +68,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
 
     /// Moves a buffer into host memory, if it is not there.
     fn bring_out(&mut self, id: BufferId, ctx: &mut Context) -> Result<(), Status> {
-        let buffer = self.state.buffers.get(&id).ok_or(Status::UnknownBuffer)?;
+        let buffer = self.state.buffer(id).ok_or(Status::UnknownBuffer)?;
         let (lives, bytes) = (buffer.home.memory, buffer.bytes);
-        let kind = |m: MemoryTypeId| self.state.memory.get(&m).map(|m| m.kind);
+        let kind = |m: MemoryTypeId| self.state.memory.get(m).map(|m| m.kind);
         let host = |m: &MemoryTypeId| kind(*m).is_some_and(|k| k.is_host());
         if host(&lives) {
             return Ok(());
@@ -83,19 +83,14 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             stuck: 0,
         };
         let extents = self.allocate_one(memory, wish).map_err(full)?;
-        let found = Found {
-            memory,
-            allocation: wish.number,
-            extents,
-        };
-        self.relocate(id, found, ctx)
+        self.relocate(id, Found::new(memory, wish.number, extents), ctx)
     }
 
     /// Takes note that an import has ended, unless a move was first.
     pub(crate) fn detach(&mut self, detach: &Detach, ctx: &mut Context) -> Status {
         let key = (detach.buffer, detach.attachment);
         let known = self.state.attachments.remove(&key).is_some();
-        let home = self.state.buffers.get(&detach.buffer).filter(|_| known);
+        let home = self.state.buffer(detach.buffer).filter(|_| known);
         if let Some(table) = home.map(|b| b.home.table)
             && self.tables.put(table, Holder::Mapping) == Ok(true)
         {
@@ -137,7 +132,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     ///
     /// Errors: `false` when its buffer is not known, or it is known already.
     pub(crate) fn adopt_import(&mut self, key: (BufferId, AttachmentId), device: DeviceId) -> bool {
-        let Some(table) = self.state.buffers.get(&key.0).map(|b| b.home.table) else {
+        let Some(table) = self.state.buffer(key.0).map(|b| b.home.table) else {
             return false;
         };
         let held = self.tables.get(table, Holder::Mapping);

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use gpumm_contract::allocator::{Allocate, Answer, Command};
 use gpumm_contract::table::Tables;
 use gpumm_contract::wire::{Kind, Reader, Writer};
-use gpumm_contract::{Extent, MemoryTypeId};
+use gpumm_contract::{Extents, MemoryTypeId};
 
 /// How one wish ended.
-pub(crate) type Granted = Result<Vec<Extent>, u64>;
+pub(crate) type Granted = Result<Extents, u64>;
 
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Has the strategy of a memory type serve wishes, after the frees that were put off until
@@ -18,7 +18,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let frees = self
             .state
             .memory
-            .get_mut(&memory)
+            .get_mut(memory)
             .map(|m| core::mem::take(&mut m.frees));
         let frees = frees.unwrap_or_default();
         frees
@@ -34,6 +34,12 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let mut granted = read(&answers, frees.len(), wishes);
         // What the broker did not answer was not granted.
         granted.resize(wishes.len(), Err(0));
+        if let Some(of) = self.state.memory.get_mut(memory) {
+            let bytes = wishes.iter().zip(&granted);
+            let bytes =
+                bytes.filter_map(|(wish, granted)| granted.as_ref().ok().map(|_| wish.bytes));
+            of.used = bytes.fold(of.used, u64::saturating_add);
+        }
         granted
     }
 
@@ -48,8 +54,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             .state
             .memory
             .iter()
-            .filter(|(_, m)| !m.frees.is_empty())
-            .map(|(&id, _)| id)
+            .filter(|m| !m.frees.is_empty())
+            .map(|m| m.kind.id)
             .collect();
         for memory in waiting {
             self.allocate(memory, &[]);
@@ -72,7 +78,7 @@ fn read(answers: &[u64], skip: usize, wishes: &[Allocate]) -> Vec<Granted> {
             break;
         };
         granted.push(match Answer::decode(&item) {
-            Ok(Answer::Extents(number, extents)) if number == wish.number => Ok(extents),
+            Ok(Answer::Extents(number, extents)) if number == wish.number => Ok(extents.into()),
             Ok(Answer::NoSpace { largest_hole, .. }) => Err(largest_hole),
             _ => Err(0),
         });

@@ -115,8 +115,9 @@ impl wit::gpumm::memory::slots::Host for State {
         self.ask(|desk| desk.allocate(MemoryTypeId(memory), &commands))
     }
 
-    fn map_dma(&mut self, allocation: u32) -> wasmtime::Result<bool> {
-        self.ask(|desk| desk.map_dma(AllocationId(allocation)))
+    fn map_dma(&mut self, allocations: Vec<u32>) -> wasmtime::Result<Vec<bool>> {
+        let numbers = allocations.into_iter().map(AllocationId);
+        self.ask(|desk| numbers.map(|number| desk.map_dma(number)).collect())
     }
 }
 

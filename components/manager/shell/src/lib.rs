@@ -75,9 +75,10 @@ impl Slots for Broker {
         answers
     }
 
-    fn map_dma(&mut self, allocation: AllocationId) -> bool {
+    fn map_dma(&mut self, allocations: &[AllocationId]) -> Vec<bool> {
         at(site::MANAGER_BEFORE_SLOT);
-        let mapped = slots::map_dma(allocation.0);
+        let numbers: Vec<u32> = allocations.iter().map(|n| n.0).collect();
+        let mapped = slots::map_dma(&numbers);
         at(site::MANAGER_AFTER_SLOT);
         mapped
     }

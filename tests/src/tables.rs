@@ -2,7 +2,7 @@
 //! tables share.
 
 use gpumm_contract::table::{Counted, Hold, Holder, Limits, TableError, TableState, Tables};
-use gpumm_contract::{Extent, Point, Segment, TableId, TimelineId};
+use gpumm_contract::{Extent, Point, Segment, Segments, TableId, TimelineId};
 use gpumm_sg_table::SgTables;
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -95,7 +95,7 @@ impl Tables for TableComponent {
         extents: &[Extent],
         base: u64,
         max_segment: u64,
-    ) -> Result<Vec<Segment>, TableError> {
+    ) -> Result<Segments, TableError> {
         let extents: Vec<_> = extents.iter().map(extent).collect();
         let built = self
             .ask(|face, store| face.call_build(store, table.0, &extents, base, max_segment))
@@ -109,7 +109,7 @@ impl Tables for TableComponent {
         extents: &[Extent],
         base: u64,
         limits: Limits,
-    ) -> Result<Vec<Segment>, TableError> {
+    ) -> Result<Segments, TableError> {
         let extents: Vec<_> = extents.iter().map(extent).collect();
         let limits = face::Limits {
             bytes: limits.bytes,

@@ -5,7 +5,7 @@ use gpumm_allocator_buddy::Buddy;
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::allocator::Allocate;
 use gpumm_contract::table::{Counted, Hold, Holder, Limits, TableError, TableState, Tables};
-use gpumm_contract::{AllocationId, Allocator, Extent, Geometry, Point, Segment};
+use gpumm_contract::{AllocationId, Allocator, Extent, Geometry, Point, Segment, Segments};
 use gpumm_contract::{TableId, TimelineId};
 use gpumm_sg_table::{addresses, entries, pages, sizes};
 use gpumm_tests::tables::both;
@@ -68,7 +68,7 @@ fn built(
     extents: &[Extent],
     base: u64,
     limits: Limits,
-) -> Result<Vec<Segment>, TableError> {
+) -> Result<Segments, TableError> {
     let built = tables.build_clamped(T, extents, base, limits);
     let released = tables.put_layout(T);
     assert_eq!(released.ok(), built.is_ok().then_some(true));

@@ -11,7 +11,7 @@ use gpumm_components::{
 use gpumm_contract::allocator::{Allocate, Answer, Command};
 use gpumm_contract::table::{Hold, Holder, Limits, TableError, TableState, Tables};
 use gpumm_contract::wire::{Kind, Writer};
-use gpumm_contract::{AllocationId, Extent, Point, Segment, TableId};
+use gpumm_contract::{AllocationId, Extent, Point, Segment, Segments, TableId};
 use gpumm_hw::OutcomeValue;
 use gpumm_hw::sim::Sabotage;
 use gpumm_sg_table::SgTables;
@@ -298,13 +298,7 @@ impl Tables for Forgetful {
     fn clear(&mut self) {
         self.inner.clear();
     }
-    fn build(
-        &mut self,
-        t: TableId,
-        e: &[Extent],
-        b: u64,
-        m: u64,
-    ) -> Result<Vec<Segment>, TableError> {
+    fn build(&mut self, t: TableId, e: &[Extent], b: u64, m: u64) -> Result<Segments, TableError> {
         self.inner.build(t, e, b, m)
     }
     fn build_clamped(
@@ -313,7 +307,7 @@ impl Tables for Forgetful {
         e: &[Extent],
         b: u64,
         l: Limits,
-    ) -> Result<Vec<Segment>, TableError> {
+    ) -> Result<Segments, TableError> {
         self.inner.build_clamped(t, e, b, l)
     }
     fn adopt(&mut self, t: TableId, s: &[Segment], l: bool, h: &[Hold]) -> Result<(), TableError> {

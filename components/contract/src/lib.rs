@@ -15,6 +15,7 @@ extern crate alloc;
 pub mod allocator;
 pub mod extent;
 pub mod facts;
+pub mod few;
 pub mod id;
 pub mod journal;
 pub mod numbers;
@@ -28,7 +29,8 @@ pub mod table;
 pub mod wire;
 
 pub use allocator::{Allocator, Geometry};
-pub use extent::{Extent, Extents, Segment};
+pub use extent::{Extent, Extents, Segment, Segments};
+pub use few::Few;
 pub use id::{
     AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Stamp, TableId, TenantId,
     TimelineId,

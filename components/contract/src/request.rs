@@ -17,6 +17,7 @@
 //! | 22 attach | device | `attachment, buffer` |
 //! | 23 detach | - | `attachment, buffer` |
 
+use crate::few::Few;
 use crate::id::{
     AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Stamp, TenantId, TimelineId,
 };
@@ -155,7 +156,7 @@ pub struct Access {
     /// Whether the buffers may stay where they are, be it outside their placement.
     pub anywhere: bool,
     /// The buffers; none twice.
-    pub uses: Vec<Use>,
+    pub uses: Few<Use>,
 }
 
 /// A request to let another device read a buffer where it lies.

@@ -1,6 +1,6 @@
 //! What an sg-table keeper answers: the [`Tables`] trait.
 
-use crate::extent::{Extent, Segment};
+use crate::extent::{Extent, Segment, Segments};
 use crate::id::TableId;
 use crate::point::Point;
 use alloc::vec::Vec;
@@ -155,7 +155,7 @@ pub trait Tables {
         extents: &[Extent],
         base: u64,
         max_segment: u64,
-    ) -> Result<Vec<Segment>, TableError>;
+    ) -> Result<Segments, TableError>;
 
     /// Builds a table over the first `limits.bytes` bytes of extents, in whole pages, with one
     /// holder, the layout, and returns its segments.
@@ -169,7 +169,7 @@ pub trait Tables {
         extents: &[Extent],
         base: u64,
         limits: Limits,
-    ) -> Result<Vec<Segment>, TableError>;
+    ) -> Result<Segments, TableError>;
 
     /// Takes over a live table of the ledger with exactly these segments and holders.
     ///

@@ -177,7 +177,8 @@ fn batches_round_trip() {
                         buffer: BufferId(2),
                         intent: Intent::Read,
                     },
-                ],
+                ]
+                .into(),
             }),
             Request::Release(BufferId(1)),
             Request::Retire(point(1, 8)),

@@ -2,13 +2,12 @@
 
 use crate::order::Context;
 use crate::{Manager, Slots};
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Access, Intent, Place, Use};
 use gpumm_contract::table::{Hold, Holder, Tables};
-use gpumm_contract::{BufferId, Point, PointSet, TableId, TimelineId};
+use gpumm_contract::{BufferId, Point, PointSet, TimelineId};
 
 impl<T: Tables, S: Slots> Manager<T, S> {
     /// Answers an access.
@@ -22,11 +21,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     }
 
     fn try_access(&mut self, access: &Access, ctx: &mut Context) -> Result<(), Status> {
-        let distinct: BTreeSet<_> = access.uses.iter().map(|u| u.buffer).collect();
-        if distinct.is_empty()
-            || distinct.len() != access.uses.len()
-            || !ctx.granted(access.timeline)
-        {
+        if access.uses.is_empty() || doubled(&access.uses) || !ctx.granted(access.timeline) {
             return Err(Status::InvalidAccess);
         }
         if access
@@ -94,13 +89,12 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let Some(buffer) = self.state.buffer(used.buffer) else {
             return Err(Status::UnknownBuffer);
         };
+        if buffer.content != Content::Never {
+            return Ok(());
+        }
         let home = &buffer.home;
-        let foreign = self
-            .state
-            .memory
-            .get(home.memory)
-            .is_some_and(|m| m.shows_others(&home.extents, buffer.tenant));
-        if buffer.content != Content::Never || !foreign {
+        let of = self.state.memory.get(home.memory);
+        if !of.is_some_and(|m| m.shows_others(&home.extents, buffer.tenant)) {
             return Ok(());
         }
         // The CPU's timelines run nothing of their own.
@@ -150,7 +144,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// earlier owners of the bytes.
     fn run(&mut self, access: &Access, ctx: &mut Context) -> Result<(), Status> {
         let mut before = PointSet::new();
-        let mut tables: Vec<TableId> = Vec::with_capacity(access.uses.len());
+        let mut tables = core::mem::take(&mut ctx.tables_used);
+        tables.clear();
         for used in &access.uses {
             let Some(buffer) = self.state.buffer(used.buffer) else {
                 return Err(Status::UnknownBuffer);
@@ -180,6 +175,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             self.used_until(used, at);
             self.stamp(used, access);
         }
+        ctx.tables_used = tables;
         Ok(())
     }
 
@@ -195,4 +191,22 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             }
         }
     }
+}
+
+/// Whether a buffer is named twice.
+fn doubled(uses: &[Use]) -> bool {
+    // A sort pays off only for long lists, which are rare.
+    if uses.len() <= 8 {
+        let mut rest = uses;
+        while let Some((first, behind)) = rest.split_first() {
+            if behind.iter().any(|u| u.buffer == first.buffer) {
+                return true;
+            }
+            rest = behind;
+        }
+        return false;
+    }
+    let mut buffers: Vec<BufferId> = uses.iter().map(|u| u.buffer).collect();
+    buffers.sort_unstable();
+    buffers.windows(2).any(|pair| pair[0] == pair[1])
 }

@@ -76,7 +76,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let Ok(batch) = Batch::decode(requests) else {
             return Writer::new(Kind::Plan).finish();
         };
-        let mut ctx = Context::new(batch.grants);
+        let mut ctx = Context::new(batch.grants, batch.requests.len());
         let mut rest = batch.requests.as_slice();
         let mut number = 0;
         while let Some(first) = rest.first() {

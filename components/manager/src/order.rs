@@ -1,7 +1,6 @@
 //! The plan under construction: granted numbers, points, and waits.
 
 use crate::ahead::Ready;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use gpumm_contract::plan::Op;
 use gpumm_contract::request::{Grants, Run};
@@ -44,11 +43,14 @@ pub(crate) struct Context {
     plan: Writer,
     allocations: Numbers,
     tables: Numbers,
-    next: BTreeMap<TimelineId, u64>,
-    /// Waits planned in this batch: (waiting, waited) to the largest value.
-    waited: BTreeMap<(TimelineId, TimelineId), u64>,
+    /// The next point of each timeline; there are few.
+    next: Vec<Point>,
+    /// Waits planned in this batch: who waits, and for what at the latest.
+    waited: Vec<(TimelineId, Point)>,
     /// Buffers that the current request needs resident.
     pub(crate) locked: Vec<BufferId>,
+    /// Room for the tables of one job.
+    pub(crate) tables_used: Vec<TableId>,
     /// Buffers that the current request has tried to evict in vain.
     pub(crate) stuck: Vec<BufferId>,
     /// Room that was found ahead.
@@ -56,18 +58,18 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(grants: Grants) -> Self {
+    pub(crate) fn new(grants: Grants, requests: usize) -> Self {
+        // What a return with an eviction takes; a plan that is copied as it grows costs more.
+        const WORDS: usize = 96;
+        let plan = Vec::with_capacity(requests.min(1 << 16) * WORDS);
         Context {
-            plan: Writer::new(Kind::Plan),
+            plan: Writer::reuse(plan, Kind::Plan),
             allocations: Numbers::new(grants.allocations),
             tables: Numbers::new(grants.tables),
-            next: grants
-                .timelines
-                .iter()
-                .map(|p| (p.timeline, p.value))
-                .collect(),
-            waited: BTreeMap::new(),
+            next: grants.timelines,
+            waited: Vec::new(),
             locked: Vec::new(),
+            tables_used: Vec::new(),
             stuck: Vec::new(),
             ready: Ready::default(),
         }
@@ -98,15 +100,15 @@ impl Context {
 
     /// Whether operations may be planned on a timeline.
     pub(crate) fn granted(&self, timeline: TimelineId) -> bool {
-        self.next.contains_key(&timeline)
+        self.next.iter().any(|p| p.timeline == timeline)
     }
 
     /// The point that the next operation of a timeline will reach.
     pub(crate) fn point(&mut self, timeline: TimelineId) -> Option<Point> {
-        let next = self.next.get_mut(&timeline)?;
-        let value = *next;
-        *next += 1;
-        Some(Point { timeline, value })
+        let next = self.next.iter_mut().find(|p| p.timeline == timeline)?;
+        let point = *next;
+        next.value += 1;
+        Some(point)
     }
 
     /// Plans what a timeline must wait for, leaving out its own points (it runs in order), points
@@ -121,14 +123,19 @@ impl Context {
             if point.timeline == on || reached(point) {
                 continue;
             }
-            let known = self.waited.entry((on, point.timeline)).or_insert(0);
-            if *known < point.value {
-                *known = point.value;
-                self.emit(&Op::Wait {
-                    timeline: on,
-                    point,
-                });
+            let known = self
+                .waited
+                .iter_mut()
+                .find(|(who, p)| *who == on && p.timeline == point.timeline);
+            match known {
+                Some((_, known)) if known.value >= point.value => continue,
+                Some((_, known)) => *known = point,
+                None => self.waited.push((on, point)),
             }
+            self.emit(&Op::Wait {
+                timeline: on,
+                point,
+            });
         }
     }
 }

@@ -70,7 +70,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         ctx.emit(&Op::Table {
             table,
             allocation,
-            segments: segments.into(),
+            segments: segments[..].into(),
         });
         let inherited = self.state.claim(memory, &extents);
         let (readers, writers) = (PointSet::new(), PointSet::new());

@@ -28,11 +28,16 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         self.state.completed.insert(timeline, now);
         let released = self.tables.retire(reached);
         self.drop_tables(released, ctx);
-        let completed = &self.state.completed;
-        let over = |p: Point| state::reached(completed, p);
-        self.state
-            .leaving
-            .retain(|_, left| !left.after.iter().all(over));
+        // What is given back is no way back any more, and is not looked at: it is thrown out when
+        // there is much of it.
+        if self.state.leaving.len() >= self.state.purge_leaving_at {
+            let completed = &self.state.completed;
+            let over = |p: Point| state::reached(completed, p);
+            self.state
+                .leaving
+                .retain(|_, left| !left.after.iter().all(over));
+            self.state.purge_leaving_at = (self.state.leaving.len() * 2).max(64);
+        }
         Status::Good
     }
 }

@@ -85,6 +85,8 @@ pub(crate) struct State {
     pub(crate) mapped: Paged<(MemoryTypeId, u64)>,
     /// By the buffer that left, and the table of what it left.
     pub(crate) leaving: BTreeMap<(BufferId, TableId), Leaving>,
+    /// Size of `leaving` at which what was given back is thrown out.
+    pub(crate) purge_leaving_at: usize,
     pub(crate) buffers: Paged<Buffer>,
     /// Which devices read a buffer where it lies.
     pub(crate) attachments: BTreeMap<(BufferId, AttachmentId), DeviceId>,

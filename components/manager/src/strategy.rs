@@ -2,7 +2,7 @@
 
 use crate::{Manager, Slots};
 use alloc::vec::Vec;
-use gpumm_contract::allocator::{Allocate, Answer, Command};
+use gpumm_contract::allocator::{Allocate, Command, extents_of};
 use gpumm_contract::table::Tables;
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{Extents, MemoryTypeId};
@@ -77,9 +77,10 @@ fn read(answers: &[u64], skip: usize, wishes: &[Allocate]) -> Vec<Granted> {
         let Some(wish) = wishes.get(granted.len()) else {
             break;
         };
-        granted.push(match Answer::decode(&item) {
-            Ok(Answer::Extents(number, extents)) if number == wish.number => Ok(extents.into()),
-            Ok(Answer::NoSpace { largest_hole, .. }) => Err(largest_hole),
+        // The broker has judged the answers: nothing but these two can stand here.
+        granted.push(match (extents_of(&item), item.body) {
+            (Some((number, extents)), _) if number == wish.number => Ok(extents.collect()),
+            (None, &[largest_hole]) => Err(largest_hole),
             _ => Err(0),
         });
     }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use gpumm_contract::extent::total;
 use gpumm_contract::table::{Limits, TableError};
-use gpumm_contract::{Extent, Segment};
+use gpumm_contract::{Extent, Segment, Segments};
 
 /// The most segments a table holds: what one plan item, or one fact with its holds, can carry.
 pub const MAX_SEGMENTS: usize = (1 << 23) - 4096;
@@ -22,11 +22,7 @@ pub const MAX_SEGMENTS: usize = (1 << 23) - 4096;
 /// Errors: [`TableError::Empty`], [`TableError::MaxSegment`], [`TableError::Overflow`],
 /// [`TableError::TooLarge`].
 /// Complexity: O(extents + bytes / max_segment).
-pub fn segments(
-    extents: &[Extent],
-    base: u64,
-    max_segment: u64,
-) -> Result<Vec<Segment>, TableError> {
+pub fn segments(extents: &[Extent], base: u64, max_segment: u64) -> Result<Segments, TableError> {
     let limits = Limits {
         bytes: total(extents).ok_or(TableError::Overflow)?,
         max_segment,
@@ -49,19 +45,19 @@ pub fn segments(
 ///
 /// Errors: those of [`segments`], [`TableError::Short`], [`TableError::Misaligned`].
 /// Complexity: O(extents + bytes / max_segment).
-pub fn segments_of(
-    extents: &[Extent],
-    base: u64,
-    limits: Limits,
-) -> Result<Vec<Segment>, TableError> {
+pub fn segments_of(extents: &[Extent], base: u64, limits: Limits) -> Result<Segments, TableError> {
     if !limits.page.is_power_of_two() || limits.max_segment < limits.page {
         return Err(TableError::MaxSegment);
     }
     let max = limits.max_segment & !(limits.page - 1);
-    let mut count = 0u64;
+    let (mut count, mut last) = (0u64, Segment::default());
     runs(extents, base, limits, |run| {
         count = count.saturating_add(run.bytes.div_ceil(max));
+        last = run;
     })?;
+    if count == 1 {
+        return Ok(Segments::one(last));
+    }
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     if count > MAX_SEGMENTS {
         return Err(TableError::TooLarge);
@@ -76,7 +72,7 @@ pub fn segments_of(
             run.address += bytes;
         }
     })?;
-    Ok(out)
+    Ok(out.into())
 }
 
 /// Calls `act` with each run of touching extents, clamped to the buffer's size.

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use gpumm_contract::paged::Paged;
 use gpumm_contract::table::{Counted, Hold, Holder, Limits, TableError, TableState, Tables};
-use gpumm_contract::{Extent, Point, Segment, TableId, TimelineId};
+use gpumm_contract::{Extent, Point, Segment, Segments, TableId, TimelineId};
 
 /// One table: its segments stay with the ledger, which got them when the table was built; what
 /// is kept here decides its lifetime.
@@ -124,7 +124,7 @@ impl Tables for SgTables {
         extents: &[Extent],
         base: u64,
         max_segment: u64,
-    ) -> Result<Vec<Segment>, TableError> {
+    ) -> Result<Segments, TableError> {
         self.free(table)?;
         let segments = build::segments(extents, base, max_segment)?;
         self.begin(table);
@@ -137,7 +137,7 @@ impl Tables for SgTables {
         extents: &[Extent],
         base: u64,
         limits: Limits,
-    ) -> Result<Vec<Segment>, TableError> {
+    ) -> Result<Segments, TableError> {
         self.free(table)?;
         let segments = build::segments_of(extents, base, limits)?;
         self.begin(table);

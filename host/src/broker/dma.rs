@@ -87,7 +87,7 @@ impl Broker {
             return Ok(true);
         }
         let host = self.system.0;
-        let new = self.overlay.granted.get(&number);
+        let new = self.overlay.granted.get(number);
         let new = new.and_then(|(memory, extents)| (*memory == host).then_some(&extents[..]));
         let Some(extents) = new.or_else(|| ledger.mappable(number)) else {
             let why = format!("allocation {number} cannot be mapped for DMA");
@@ -119,7 +119,7 @@ impl Broker {
                 self.dma.unmap(|_| link.map_or(Ok(()), |l| l.unmap()));
                 continue;
             }
-            let new = overlay.granted.get(&number).map(|(_, e)| &e[..]);
+            let new = overlay.granted.get(number).map(|(_, e)| &e[..]);
             if let Some(extents) = new.or_else(|| ledger.mappable(number)) {
                 let segments = Dma::segments(extents);
                 self.dma.unmap(|device| device.unmap_dma(&segments));

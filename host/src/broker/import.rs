@@ -29,7 +29,7 @@ impl Broker {
                     Some(extents) => {
                         let fits = encode_extents(wish.number, &extents, &mut out);
                         extents.iter().for_each(|&e| self.overlay.take(IMPORT, e));
-                        self.overlay.grant(wish.number, IMPORT, extents);
+                        self.overlay.grant(wish.number, IMPORT, extents.into());
                         fits
                     }
                     None => Answer::NoSpace {
@@ -48,7 +48,7 @@ impl Broker {
     /// The offer, unless it is taken, or an import of the same bytes has not ended yet.
     fn take_offer(&self, ledger: &Ledger, bytes: u64) -> Option<Vec<Extent>> {
         let offered = self.offered.as_ref()?;
-        let taken = self.overlay.granted.values().any(|(m, _)| *m == IMPORT);
+        let taken = self.overlay.granted.iter().any(|(_, (m, _))| *m == IMPORT);
         let live = ledger.memory.get(&IMPORT)?;
         let old = offered
             .iter()

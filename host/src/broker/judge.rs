@@ -3,10 +3,10 @@
 use super::overlay::Overlay;
 use crate::error::ComponentFault;
 use crate::ledger::Ledger;
-use gpumm_contract::allocator::{Allocate, Answer, Command};
+use gpumm_contract::allocator::{Allocate, Answer, Command, extents_of};
 use gpumm_contract::extent::total;
-use gpumm_contract::wire::{Kind, Reader};
-use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
+use gpumm_contract::wire::{Item, Kind, Reader};
+use gpumm_contract::{AllocationId, Extent, Extents, MemoryTypeId};
 
 /// Judges a strategy's answers: in order, complete, and about bytes that are free.
 ///
@@ -23,8 +23,7 @@ pub(super) fn judge(
     for command in commands {
         let item = reader.next().map_err(|e| lie(e.to_string()))?;
         let item = item.ok_or_else(|| lie("fewer answers than commands".into()))?;
-        let answer = Answer::decode(&item).map_err(|e| lie(e.to_string()))?;
-        judge_one(ledger, after, memory, command, answer).map_err(lie)?;
+        judge_one(ledger, after, memory, command, &item).map_err(lie)?;
     }
     match reader.next() {
         Ok(None) => Ok(()),
@@ -37,19 +36,23 @@ fn judge_one(
     after: &mut Overlay,
     memory: MemoryTypeId,
     command: &Command,
-    answer: Answer,
+    item: &Item<'_>,
 ) -> Result<(), String> {
+    if let (Command::Allocate(wish), Some((number, extents))) = (command, extents_of(item))
+        && number == wish.number
+    {
+        let extents: Extents = extents.collect();
+        judge_extents(ledger, after, memory, wish, &extents)?;
+        after.grant(number, memory, extents);
+        return Ok(());
+    }
+    let answer = Answer::decode(item).map_err(|e| e.to_string())?;
     match (command, answer) {
         (Command::Free(number), Answer::Freed(freed)) if freed == *number => {
             after.free(*number, memory);
             Ok(())
         }
         (Command::Allocate(wish), Answer::NoSpace { number, .. }) if number == wish.number => {
-            Ok(())
-        }
-        (Command::Allocate(wish), Answer::Extents(number, extents)) if number == wish.number => {
-            judge_extents(ledger, after, memory, wish, &extents)?;
-            after.grant(number, memory, extents);
             Ok(())
         }
         // The broker sends only commands that every strategy must accept.

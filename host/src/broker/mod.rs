@@ -9,6 +9,7 @@ mod dma;
 mod import;
 mod judge;
 mod overlay;
+mod sorted;
 
 pub(crate) use dma::Dma;
 pub(crate) use overlay::Overlay;
@@ -23,7 +24,7 @@ use gpumm_contract::allocator::{Answer, Command, encode_extents};
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
 use judge::judge;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The slots of a device and the memory that the host answers for itself.
@@ -112,31 +113,36 @@ impl Broker {
             size: kind.size,
             granule: kind.granule,
         };
-        let mut commands = Vec::new();
-        let (mut taken, mut freed) = (BTreeSet::new(), BTreeSet::new());
+        let mut commands = Vec::with_capacity(reader.count() as usize);
+        let (mut taken, mut freed) = (Vec::new(), Vec::new());
         while let Some(item) = reader.next().map_err(|e| nonsense(e.to_string()))? {
             let command = Command::decode(&item).map_err(|e| nonsense(e.to_string()))?;
             match command {
                 Command::Allocate(a) => {
-                    let used =
-                        ledger.knows(a.number) || self.overlay.granted.contains_key(&a.number);
-                    if used || !taken.insert(a.number) {
+                    if ledger.knows(a.number) || self.overlay.granted.contains(a.number) {
                         return Err(nonsense(format!("allocation {} is in use", a.number)));
                     }
+                    taken.push(a.number);
                     let checked = a.checked(geometry);
                     checked.map_err(|why| nonsense(format!("a wish of {}: {why}", a.bytes)))?;
                 }
                 Command::Free(number) => {
                     // What this list asks for may be refused, so it cannot be freed in it.
-                    let live = self.overlay.is_live(ledger, memory, number);
-                    if !live || !freed.insert(number) {
+                    if !self.overlay.is_live(ledger, memory, number) {
                         return Err(nonsense(format!("allocation {number} is not live")));
                     }
+                    freed.push(number);
                 }
             }
             commands.push(command);
         }
-        Ok(commands)
+        if let Some(number) = doubled(&mut taken) {
+            return Err(nonsense(format!("allocation {number} is in use")));
+        }
+        match doubled(&mut freed) {
+            Some(number) => Err(nonsense(format!("allocation {number} is not live"))),
+            None => Ok(commands),
+        }
     }
 
     /// System memory needs no strategy: the pool is shared by every device of the Runtime.
@@ -154,7 +160,8 @@ impl Broker {
                         extents
                             .iter()
                             .for_each(|&e| self.overlay.take(self.system.0, e));
-                        self.overlay.grant(wish.number, self.system.0, extents);
+                        self.overlay
+                            .grant(wish.number, self.system.0, extents.into());
                         fits
                     }
                     Err(largest_hole) => Answer::NoSpace {
@@ -179,7 +186,7 @@ impl Broker {
     ) {
         let overlay = std::mem::take(&mut self.overlay);
         self.unmap(ledger, &overlay, mapped);
-        for (number, (memory, extents)) in overlay.granted {
+        for (number, (memory, extents)) in overlay.granted.into_iter() {
             // What was placed comes back when its last user is done, the rest at once.
             if memory == self.system.0 && !placed(number) {
                 self.system.1.free(&extents);
@@ -193,7 +200,7 @@ impl Broker {
     pub(crate) fn rollback(&mut self, ledger: &Ledger) -> Result<(), ComponentFault> {
         let overlay = std::mem::take(&mut self.overlay);
         self.unmap(ledger, &overlay, |_| false);
-        for (memory, extents) in overlay.granted.values() {
+        for (_, (memory, extents)) in overlay.granted.iter() {
             if *memory == self.system.0 {
                 self.system.1.free(extents);
             }
@@ -226,6 +233,13 @@ impl Broker {
     }
 }
 
+/// A number that is there twice.
+fn doubled(numbers: &mut [AllocationId]) -> Option<AllocationId> {
+    numbers.sort_unstable();
+    let pair = numbers.windows(2).find(|pair| pair[0] == pair[1]);
+    pair.map(|pair| pair[0])
+}
+
 /// What is live for a strategy: the ledger's allocations and the overlay's, without the freed.
 fn live_now(
     ledger: &Ledger,
@@ -236,7 +250,7 @@ fn live_now(
         .live_allocations(memory)
         .map(|(n, extents)| (n, extents.to_vec()));
     let new = overlay.granted.iter().filter(|(_, (m, _))| *m == memory);
-    let all = old.chain(new.map(|(&n, (_, extents))| (n, extents.clone())));
+    let all = old.chain(new.map(|(n, (_, extents))| (n, extents.to_vec())));
     all.filter(|(n, _)| !overlay.freed.contains_key(n))
         .collect()
 }

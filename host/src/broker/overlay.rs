@@ -1,13 +1,14 @@
 //! What the call in progress has allocated and freed, on top of the ledger.
 
+use super::sorted::Sorted;
 use crate::ledger::Ledger;
-use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
+use gpumm_contract::{AllocationId, Extent, Extents, MemoryTypeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the call in progress has allocated and freed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overlay {
-    pub(super) granted: BTreeMap<AllocationId, (MemoryTypeId, Vec<Extent>)>,
+    pub(super) granted: Sorted<AllocationId, (MemoryTypeId, Extents)>,
     pub(super) freed: BTreeMap<AllocationId, MemoryTypeId>,
     /// Allocations that the device's DMA was given access to.
     pub(super) mapped: BTreeSet<AllocationId>,
@@ -33,8 +34,8 @@ impl Overlay {
         extents: &[Extent],
     ) -> bool {
         self.granted
-            .get(&number)
-            .is_some_and(|(m, e)| *m == memory && e == extents)
+            .get(number)
+            .is_some_and(|(m, e)| *m == memory && e[..] == *extents)
     }
 
     /// Whether the number was freed in this call.
@@ -55,11 +56,12 @@ impl Overlay {
     ) -> Option<AllocationId> {
         let kept = self
             .granted
-            .keys()
+            .iter()
+            .map(|(number, _)| number)
             .filter(|n| !self.freed.contains_key(n))
-            .find(|&&n| !placed(n));
+            .find(|&n| !placed(n));
         let gone = self.freed.keys().find(|&&n| placed(n) && !unplaced(n));
-        kept.or(gone).copied()
+        kept.or(gone.copied())
     }
 
     #[cfg(test)]
@@ -69,7 +71,7 @@ impl Overlay {
         memory: MemoryTypeId,
         extents: Vec<Extent>,
     ) {
-        self.grant(number, memory, extents);
+        self.grant(number, memory, extents.into());
     }
 
     #[cfg(test)]
@@ -93,18 +95,13 @@ impl Overlay {
         self.steps.push(Step::Took(key));
     }
 
-    pub(super) fn grant(
-        &mut self,
-        number: AllocationId,
-        memory: MemoryTypeId,
-        extents: Vec<Extent>,
-    ) {
+    pub(super) fn grant(&mut self, number: AllocationId, memory: MemoryTypeId, extents: Extents) {
         self.granted.insert(number, (memory, extents));
         self.steps.push(Step::Granted(number));
     }
 
     pub(super) fn free(&mut self, number: AllocationId, memory: MemoryTypeId) {
-        if let Some((_, extents)) = self.granted.get(&number) {
+        if let Some((_, extents)) = self.granted.get(number) {
             for extent in extents {
                 self.taken.remove(&(memory, extent.offset));
             }
@@ -118,10 +115,10 @@ impl Overlay {
         while let Some(step) = self.steps.pop() {
             match step {
                 Step::Took(key) => _ = self.taken.remove(&key),
-                Step::Granted(number) => _ = self.granted.remove(&number),
+                Step::Granted(number) => self.granted.remove(number),
                 Step::Freed(number) => {
                     self.freed.remove(&number);
-                    if let Some((memory, extents)) = self.granted.get(&number) {
+                    if let Some((memory, extents)) = self.granted.get(number) {
                         for extent in extents {
                             self.taken
                                 .insert((*memory, extent.offset), extent.offset + extent.bytes);
@@ -146,7 +143,7 @@ impl Overlay {
         number: AllocationId,
     ) -> bool {
         !self.freed.contains_key(&number)
-            && (self.granted.get(&number).is_some_and(|(m, _)| *m == memory)
+            && (self.granted.get(number).is_some_and(|(m, _)| *m == memory)
                 || ledger.is_live(memory, number))
     }
 }

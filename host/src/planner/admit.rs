@@ -6,6 +6,7 @@ use crate::executor::WaitingJob;
 use crate::guard::Guard;
 use crate::job::Job;
 use crate::runtime::IMPORT;
+use gpumm_contract::Few;
 use gpumm_contract::request::{Access, Attach, Create, Detach, Intent, Request, Use};
 use gpumm_contract::{BufferId, JobId, Point, Stamp, TenantId};
 use std::collections::BTreeMap;
@@ -168,7 +169,7 @@ impl Planner {
             timeline: point.timeline,
             stamp,
             anywhere: true,
-            uses: vec![Use { buffer, intent }],
+            uses: Few::one(Use { buffer, intent }),
         }))
     }
 

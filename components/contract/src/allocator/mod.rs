@@ -8,7 +8,7 @@
 
 mod packed;
 
-pub use packed::{Answer, Command, encode_extents, execute, restore_part};
+pub use packed::{Answer, Command, encode_extents, execute, extents_of, restore_part};
 
 use crate::extent::Extent;
 use crate::id::AllocationId;

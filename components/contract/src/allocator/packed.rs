@@ -119,6 +119,14 @@ impl Answer {
     }
 }
 
+/// The extents of an `extents` answer, without taking memory for them; `None` for any other item.
+pub fn extents_of<'a>(
+    item: &Item<'a>,
+) -> Option<(AllocationId, impl Iterator<Item = Extent> + 'a)> {
+    let whole = item.op == 1 && item.body.len().is_multiple_of(2) && !item.body.is_empty();
+    whole.then(|| (AllocationId(item.operand), pairs(item.body)))
+}
+
 /// Appends an `extents` item: an answer, or one allocation of a restore part.
 #[must_use]
 pub fn encode_extents(number: AllocationId, extents: &[Extent], out: &mut Writer) -> bool {

@@ -5,7 +5,7 @@ mod convert;
 use crate::bindings::gpumm::memory::sg_table as wit;
 use convert::{error, extents, hold, holder, point, segments, state};
 use gpumm_contract::table::{Hold, Holder, Limits, TableError, TableState, Tables};
-use gpumm_contract::{Extent, Point, Segment, TableId};
+use gpumm_contract::{Extent, Point, Segment, Segments, TableId};
 use gpumm_shell_support::trap::{at, site};
 
 /// The composed sg-table keeper.
@@ -30,7 +30,7 @@ impl Tables for Keeper {
         over: &[Extent],
         base: u64,
         max_segment: u64,
-    ) -> Result<Vec<Segment>, TableError> {
+    ) -> Result<Segments, TableError> {
         let over = extents(over);
         segments(asked(|| wit::build(table.0, &over, base, max_segment)))
     }
@@ -41,7 +41,7 @@ impl Tables for Keeper {
         over: &[Extent],
         base: u64,
         limits: Limits,
-    ) -> Result<Vec<Segment>, TableError> {
+    ) -> Result<Segments, TableError> {
         let over = extents(over);
         let limits = wit::Limits {
             bytes: limits.bytes,

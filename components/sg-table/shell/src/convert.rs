@@ -2,7 +2,7 @@
 
 use crate::wit;
 use gpumm_contract::table::{Hold, Holder, Limits, TableError, TableState};
-use gpumm_contract::{Extent, Point, Segment, TimelineId};
+use gpumm_contract::{Extent, Point, Segment, Segments, TimelineId};
 
 pub(crate) fn extents(extents: Vec<wit::Extent>) -> Vec<Extent> {
     let extent = |e: wit::Extent| Extent {
@@ -21,14 +21,14 @@ pub(crate) fn limits(limits: wit::Limits) -> Limits {
 }
 
 pub(crate) fn segments(
-    built: Result<Vec<Segment>, TableError>,
+    built: Result<Segments, TableError>,
 ) -> Result<Vec<wit::Segment>, wit::TableError> {
     let segment = |s: Segment| wit::Segment {
         address: s.address,
         bytes: s.bytes,
     };
     match built {
-        Ok(segments) => Ok(segments.into_iter().map(segment).collect()),
+        Ok(segments) => Ok(segments.iter().copied().map(segment).collect()),
         Err(why) => Err(error(why)),
     }
 }

@@ -14,6 +14,7 @@ mod share;
 use super::*;
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
+use gpumm_contract::Few;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Access, Batch, Create, Intent, Request, Use};
 use gpumm_contract::wire::{Kind, Writer};
@@ -122,10 +123,10 @@ fn access_on(timeline: TimelineId, buffer: u64, job: u64, intent: Intent) -> Req
         timeline,
         stamp: Stamp(50),
         anywhere: timeline != RUN,
-        uses: vec![Use {
+        uses: Few::one(Use {
             buffer: BufferId(buffer),
             intent,
-        }],
+        }),
     })
 }
 

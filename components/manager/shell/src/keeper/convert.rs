@@ -2,7 +2,7 @@
 
 use crate::bindings::gpumm::memory::sg_table as wit;
 use gpumm_contract::table::{Counted, Hold, Holder, TableError, TableState};
-use gpumm_contract::{Extent, Point, Segment, TableId, TimelineId};
+use gpumm_contract::{Extent, Point, Segment, Segments, TableId, TimelineId};
 
 pub(super) fn extents(extents: &[Extent]) -> Vec<wit::Extent> {
     let extent = |e: &Extent| wit::Extent {
@@ -14,7 +14,7 @@ pub(super) fn extents(extents: &[Extent]) -> Vec<wit::Extent> {
 
 pub(super) fn segments(
     built: Result<Vec<wit::Segment>, wit::TableError>,
-) -> Result<Vec<Segment>, TableError> {
+) -> Result<Segments, TableError> {
     let segment = |s: wit::Segment| Segment {
         address: s.address,
         bytes: s.bytes,

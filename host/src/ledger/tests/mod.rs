@@ -15,9 +15,11 @@ use super::*;
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
 use gpumm_contract::plan::{Op, Status};
-use gpumm_contract::request::{Access, Batch, Create, Intent, Request, Use};
+use gpumm_contract::request::{
+    Access, Batch, Create, Intent, Placement, Request, Run, Use,
+};
 use gpumm_contract::wire::{Kind, Writer};
-use gpumm_contract::{JobId, plan};
+use gpumm_contract::{DeviceId, JobId, Segment, Stamp, plan};
 
 const SYSTEM: MemoryTypeId = MemoryTypeId(0);
 const VRAM: MemoryTypeId = MemoryTypeId(1);
@@ -391,6 +393,7 @@ fn a_leaked_table_is_seen_when_its_last_holder_goes() {
     assert_eq!(accepted.ended.len(), 1);
     assert_eq!(ledger.live(), (0, 0));
     assert!(ledger.tables.is_empty() && ledger.allocations.is_empty() && ledger.due.is_empty());
+    assert!(ledger.uses.is_empty() && ledger.ending.is_empty() && ledger.ends.is_empty());
     assert!(ledger.used_allocations.is_empty() && ledger.used_tables.is_empty());
 }
 

@@ -72,6 +72,16 @@ impl<K: Ord + Clone, V: Clone> Journaled<K, V> {
         old
     }
 
+    /// Takes the value of a key out, without a copy; whether there was one.
+    pub fn discard(&mut self, key: &K) -> bool {
+        let old = self.map.remove(key);
+        let some = old.is_some();
+        if some && self.open {
+            self.undo.push((key.clone(), old));
+        }
+        some
+    }
+
     /// The value of a key, to change.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let value = self.map.get_mut(key)?;

@@ -169,7 +169,7 @@ impl Check<'_> {
         }
         let ending = Ending { after, shows };
         self.ledger.ending.insert(allocation.0.into(), ending);
-        self.unplaced.insert(allocation);
+        self.unplaced.push(allocation);
         Ok(())
     }
 

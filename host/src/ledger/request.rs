@@ -91,7 +91,7 @@ pub(super) struct Check<'a> {
     /// Whether that request's buffer has lost its place.
     ended: bool,
     /// Allocations ended by this plan.
-    pub(super) unplaced: BTreeSet<AllocationId>,
+    pub(super) unplaced: Vec<AllocationId>,
     /// Places that their buffers have left in this request.
     pub(super) superseded: BTreeSet<AllocationId>,
     /// Allocations to be looked at, whether they are over.
@@ -130,20 +130,33 @@ impl Ledger {
     ) -> Result<Accepted, Refusal> {
         // ORDER: a plan that cannot be read to its end is refused before anything else.
         let mut all = Reader::new(words, Kind::Plan)?;
+        let (mut places, mut performed) = (0, 0);
         while let Some(item) = all.next()? {
-            Op::read(&item, lists)?;
+            match Op::read(&item, lists)? {
+                Op::Place { .. } => places += 1,
+                Op::Unplace { .. } | Op::Table { .. } | Op::DropTable { .. } => {}
+                Op::Answer { .. } | Op::MapDma { .. } | Op::Poison { .. } => {}
+                _ => performed += 1,
+            }
         }
+        let accepted = Accepted {
+            answers: Vec::with_capacity(batch.requests.len()),
+            ops: Vec::with_capacity(performed),
+            placed: Vec::with_capacity(places),
+            high_water: Vec::with_capacity(places),
+            ..Accepted::default()
+        };
         self.begin();
         let mut check = Check {
             ledger: self,
             overlay,
             batch,
-            accepted: Accepted::default(),
+            accepted,
             request: 0,
             ran: false,
             founded: false,
             ended: false,
-            unplaced: BTreeSet::new(),
+            unplaced: Vec::new(),
             superseded: BTreeSet::new(),
             over: Vec::new(),
             orphans: 0,
@@ -186,8 +199,9 @@ impl<'a> Check<'a> {
         }
         // What ended with nothing left to wait for is over now, not at the next retire.
         self.end_allocations();
+        self.unplaced.sort_unstable();
         let placed = |number| self.ledger.knows(number);
-        let unplaced = |number| self.unplaced.contains(&number);
+        let unplaced = |number| self.unplaced.binary_search(&number).is_ok();
         match self.overlay.disagreement(placed, unplaced) {
             Some(number) => Err(Refusal::StrategyDisagrees(number)),
             None => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! `lies.rs` has the lies about places and order, `mapping.rs` those about DMA, `carrying.rs` those
 //! about what a move carries, `share.rs` those about importers, `lost.rs` those about lost content,
-//! `residue.rs` whose bytes free memory shows.
+//! `residue.rs` whose bytes free memory shows; `size.rs` measures.
 
 mod carrying;
 mod lies;
@@ -10,6 +10,7 @@ mod lost;
 mod mapping;
 mod residue;
 mod share;
+mod size;
 
 use super::*;
 use crate::broker::Overlay;
@@ -45,9 +46,14 @@ fn ledger() -> Ledger {
 
 /// A ledger whose aperture has so many bytes.
 fn ledger_with(gtt: u64) -> Ledger {
+    ledger_of(1 << 20, gtt)
+}
+
+/// The same with so many bytes of other memory.
+fn ledger_of(size: u64, gtt: u64) -> Ledger {
     let memory = |id: MemoryTypeId, base, evict_to, aperture| MemoryType {
         id,
-        size: if id == GTT { gtt } else { 1 << 20 },
+        size: if id == GTT { gtt } else { size },
         granule: 4096,
         evict_to,
         base,

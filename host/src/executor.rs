@@ -1,8 +1,8 @@
 //! Performing accepted plans: resolved operations become submissions to the device's engines.
 
 use crate::capture::{Role, TableSubmitted};
-use crate::few::Few;
 use crate::failsafe::{Failsafe, Watch, What};
+use crate::few::Few;
 use crate::guard::{Guard, Opened};
 use crate::job::Job;
 use crate::runtime::IMPORT;

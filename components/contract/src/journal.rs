@@ -303,7 +303,10 @@ mod tests {
                         *map.entry(number).or_default() += 1;
                     }
                     2 => {
-                        let both = pages.get_mut(number).into_iter().chain(map.get_mut(&number));
+                        let both = pages
+                            .get_mut(number)
+                            .into_iter()
+                            .chain(map.get_mut(&number));
                         both.for_each(|v| *v += 7);
                     }
                     _ => assert_eq!(pages.remove(number), map.remove(&number).is_some()),

@@ -57,7 +57,11 @@ impl Clocks {
         };
         for of in 0..stride - 1 {
             let after = known.map_or(0, |at| self.of[other].words[at + 1 + of]);
-            let after = if of == other { after.max(point.value) } else { after };
+            let after = if of == other {
+                after.max(point.value)
+            } else {
+                after
+            };
             let mine = &mut self.of[slot].words[own + 1 + of];
             *mine = after.max(*mine);
         }
@@ -198,7 +202,10 @@ mod tests {
             ordered(&clocks, point(1, 71), point(0, 3)),
             "the newest clock stays"
         );
-        assert!(!ordered(&clocks, point(9, 1), point(0, 3)), "no such timeline");
+        assert!(
+            !ordered(&clocks, point(9, 1), point(0, 3)),
+            "no such timeline"
+        );
     }
 
     /// What the clocks say is what a search through all waits says, whatever is taken back.
@@ -235,7 +242,10 @@ mod tests {
                 }
                 // Only operations that are not over are asked about.
                 for (t, after) in (0..4).flat_map(|t| (0..4).map(move |o| (t, o))) {
-                    let at = point(t as u32, rng.u64(reached[t] + 1..=next[t].max(reached[t] + 1)));
+                    let at = point(
+                        t as u32,
+                        rng.u64(reached[t] + 1..=next[t].max(reached[t] + 1)),
+                    );
                     let after = point(after, rng.u64(1..next[after as usize] + 2));
                     let want = comes_after(&waits, at, after);
                     assert_eq!(clocks.ordered(&all, at, after), want, "{at:?} {after:?}");
@@ -253,8 +263,7 @@ mod tests {
             let mine = from.timeline == at.timeline && from.value <= at.value;
             let there = point.timeline == after.timeline && point.value >= after.value;
             mine && (there
-                || point.timeline != after.timeline
-                    && comes_after(&waits[..i], *point, after))
+                || point.timeline != after.timeline && comes_after(&waits[..i], *point, after))
         })
     }
 }

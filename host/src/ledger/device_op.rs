@@ -93,12 +93,7 @@ impl Check<'_> {
     }
 
     /// ORDER: a use follows the earlier owners and the writers; a write also follows the readers.
-    fn ordered(
-        &self,
-        id: AllocationId,
-        at: Point,
-        write: bool,
-    ) -> Result<(), Refusal> {
+    fn ordered(&self, id: AllocationId, at: Point, write: bool) -> Result<(), Refusal> {
         let of = self.ledger.uses_of(id);
         let readers = write.then_some(&of.readers);
         let before = [&of.inherited, &of.writers]

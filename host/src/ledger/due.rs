@@ -133,7 +133,10 @@ mod tests {
             let before = model.clone();
             due.begin();
             for entry in 0..rng.u32(0..12) {
-                let at = point(*rng.choice(&[4, 7]).expect("two"), rng.u64(round..round + 9));
+                let at = point(
+                    *rng.choice(&[4, 7]).expect("two"),
+                    rng.u64(round..round + 9),
+                );
                 if rng.bool() {
                     due.file(&all, at, entry);
                     model.push((at, entry));

@@ -17,7 +17,8 @@ impl Check<'_> {
         }
         // A mapping that this plan has ended has not ended yet: it stays.
         let ended = self.unmapped.contains(&table).then(|| {
-            let ends = |op: &DeviceOp| matches!(op, DeviceOp::Unmap { table: t, .. } if *t == table);
+            let ends =
+                |op: &DeviceOp| matches!(op, DeviceOp::Unmap { table: t, .. } if *t == table);
             self.accepted.ops.iter().rposition(ends)
         });
         match ended.flatten() {

@@ -3,9 +3,11 @@
 //! A plan is checked whole before its first operation runs: [`Ledger::check`] applies it with an
 //! open journal; a refusal takes everything back, an acceptance makes it the state. `place.rs`
 //! judges who gets which bytes, `device_op.rs` who may touch them and in which order, `table.rs`
-//! which sg-tables live and are mapped, `share.rs` who on other devices reads what, `loss.rs` what becomes of content that could not be saved,
-//! `request.rs` whether the requests got what they asked for; `facts.rs` has what is kept, `clock.rs`
-//! knows what comes before what, `due.rs` what ends when, `used.rs` which numbers are free, `snapshot.rs` gives the facts to a restored component.
+//! which sg-tables live and are mapped, `share.rs` who on other devices reads what, `loss.rs` what
+//! becomes of content that could not be saved, `request.rs` whether the requests got what they
+//! asked for. `facts.rs` has what is kept, `clock.rs` knows what comes before what, `due.rs` what
+//! ends when, `used.rs` which numbers are free; `snapshot.rs` gives the facts to a restored
+//! component.
 //!
 //! "Reached" always means *delivered* as reached to the mechanism, never the device's present
 //! state: that is what makes equal inputs give equal judgements.

@@ -130,18 +130,23 @@ impl Ledger {
     ) -> Result<Accepted, Refusal> {
         // ORDER: a plan that cannot be read to its end is refused before anything else.
         let mut all = Reader::new(words, Kind::Plan)?;
-        let (mut places, mut performed) = (0, 0);
+        let (mut places, mut unplaces, mut runs, mut performed) = (0, 0, 0, 0);
         while let Some(item) = all.next()? {
-            match Op::read(&item, lists)? {
+            match Op::outline(&item)? {
                 Op::Place { .. } => places += 1,
-                Op::Unplace { .. } | Op::Table { .. } | Op::DropTable { .. } => {}
-                Op::Answer { .. } | Op::MapDma { .. } | Op::Poison { .. } => {}
-                _ => performed += 1,
+                Op::Unplace { .. } => unplaces += 1,
+                Op::Table { .. } | Op::DropTable { .. } | Op::MapDma { .. } => {}
+                Op::Answer { .. } | Op::Poison { .. } => {}
+                op => {
+                    performed += 1;
+                    runs += usize::from(matches!(op, Op::Run { .. }));
+                }
             }
         }
         let accepted = Accepted {
             answers: Vec::with_capacity(batch.requests.len()),
             ops: Vec::with_capacity(performed),
+            runs: Vec::with_capacity(runs),
             placed: Vec::with_capacity(places),
             high_water: Vec::with_capacity(places),
             ..Accepted::default()
@@ -156,9 +161,9 @@ impl Ledger {
             ran: false,
             founded: false,
             ended: false,
-            unplaced: Vec::new(),
+            unplaced: Vec::with_capacity(unplaces),
             superseded: BTreeSet::new(),
-            over: Vec::new(),
+            over: Vec::with_capacity(unplaces),
             orphans: 0,
             unmapped: BTreeSet::new(),
             must_poison: BTreeSet::new(),
@@ -231,12 +236,7 @@ impl<'a> Check<'a> {
                 source_offset,
                 target_offset,
                 bytes,
-            } => self.copy(
-                at,
-                [source, target],
-                [source_offset, target_offset],
-                bytes,
-            ),
+            } => self.copy(at, [source, target], [source_offset, target_offset], bytes),
             Op::Fill {
                 at,
                 table,

@@ -1,7 +1,7 @@
 //! Judging `table` and `drop-table`, and keeping the mirror of the holders.
 
-use super::request::Check;
 use super::facts::By;
+use super::request::Check;
 use super::{Held, Refusal, TableFacts};
 use crate::few::Few;
 use gpumm_contract::{AllocationId, Extent, Point, PointSet, Segment, TableId};

@@ -112,6 +112,11 @@ impl Op<'_> {
         Op::read_into(item, lists)
     }
 
+    /// Whether an operation can be read, and which one it is: itself, but with empty lists.
+    pub fn outline(item: &Item<'_>) -> Result<Op<'static>, WireError> {
+        Op::read_into(item, Nowhere)
+    }
+
     fn read_into<'a>(item: &Item<'_>, room: impl Room<'a>) -> Result<Op<'a>, WireError> {
         let wrong = || WireError::Value(item.number);
         let table = |word: u64| item.narrow(word).map(TableId);
@@ -136,16 +141,13 @@ impl Op<'_> {
                 }
             }
             3 => {
-                let mut after = PointSet::new();
-                for (timeline, value) in pairs(item, item.body)? {
-                    after.add(Point {
-                        timeline: TimelineId(item.narrow(timeline)?),
-                        value,
-                    });
-                }
+                let point = |(timeline, value)| {
+                    let timeline = TimelineId(item.narrow(timeline)?);
+                    Ok(Point { timeline, value })
+                };
                 Op::Unplace {
                     allocation: AllocationId(item.operand),
-                    after,
+                    after: room.points(pairs(item, item.body)?.map(point))?,
                 }
             }
             4 => {
@@ -278,6 +280,16 @@ trait Room<'a> {
         self,
         list: impl Iterator<Item = Result<TableId, WireError>>,
     ) -> Result<Cow<'a, [TableId]>, WireError>;
+
+    fn points(
+        self,
+        list: impl Iterator<Item = Result<Point, WireError>>,
+    ) -> Result<PointSet, WireError>
+    where
+        Self: Sized,
+    {
+        list.collect()
+    }
 }
 
 /// Each list gets room of its own.
@@ -297,6 +309,35 @@ impl Room<'static> for Own {
         list: impl Iterator<Item = Result<TableId, WireError>>,
     ) -> Result<Cow<'static, [TableId]>, WireError> {
         list.collect()
+    }
+}
+
+/// What is in the lists is looked at, but not kept.
+struct Nowhere;
+
+impl Room<'static> for Nowhere {
+    fn extents(self, _: impl Iterator<Item = Extent>) -> Cow<'static, [Extent]> {
+        Cow::Borrowed(&[])
+    }
+
+    fn segments(self, _: impl Iterator<Item = Segment>) -> Cow<'static, [Segment]> {
+        Cow::Borrowed(&[])
+    }
+
+    fn tables(
+        self,
+        mut list: impl Iterator<Item = Result<TableId, WireError>>,
+    ) -> Result<Cow<'static, [TableId]>, WireError> {
+        list.try_for_each(|table| table.map(|_| ()))?;
+        Ok(Cow::Borrowed(&[]))
+    }
+
+    fn points(
+        self,
+        mut list: impl Iterator<Item = Result<Point, WireError>>,
+    ) -> Result<PointSet, WireError> {
+        list.try_for_each(|point| point.map(|_| ()))?;
+        Ok(PointSet::new())
     }
 }
 

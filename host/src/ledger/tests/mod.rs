@@ -16,9 +16,7 @@ use super::*;
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
 use gpumm_contract::plan::{Op, Status};
-use gpumm_contract::request::{
-    Access, Batch, Create, Intent, Placement, Request, Run, Use,
-};
+use gpumm_contract::request::{Access, Batch, Create, Intent, Placement, Request, Run, Use};
 use gpumm_contract::wire::{Kind, Writer};
 use gpumm_contract::{DeviceId, JobId, Segment, Stamp, plan};
 

@@ -53,7 +53,9 @@ fn bytes_per_live_buffer() {
             let over = u64::from(to).saturating_sub(256);
             retired(over).check(&mut ledger).expect("a true plan");
         }
-        retired(count.into()).check(&mut ledger).expect("a true plan");
+        retired(count.into())
+            .check(&mut ledger)
+            .expect("a true plan");
         let now = HEAP.allocated();
         if let Some((number, bytes)) = before.replace((count, now)) {
             let each = (now - bytes) as f64 / f64::from(count - number);

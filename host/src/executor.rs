@@ -2,6 +2,7 @@
 
 use crate::capture::{Role, TableSubmitted};
 use crate::failsafe::{Failsafe, Watch, What};
+use crate::few::Few;
 use crate::guard::{Guard, Opened};
 use crate::job::Job;
 use crate::runtime::IMPORT;
@@ -21,7 +22,7 @@ pub(crate) struct Memory {
     pub(crate) buffer: BufferId,
     pub(crate) tenant: TenantId,
     pub(crate) kind: MemoryTypeId,
-    pub(crate) segments: Arc<[Segment]>,
+    pub(crate) segments: Few<Segment>,
     /// The buffer's size, not rounded.
     pub(crate) bytes: u64,
 }
@@ -54,9 +55,10 @@ pub(crate) enum DeviceOp {
         at: Point,
     },
     Unmap {
+        table: TableId,
         memory: MemoryTypeId,
         buffer: BufferId,
-        segments: Arc<[Segment]>,
+        segments: Few<Segment>,
     },
     Copy {
         at: Point,

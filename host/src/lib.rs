@@ -35,6 +35,7 @@ mod client;
 mod error;
 mod executor;
 mod failsafe;
+mod few;
 mod guard;
 pub mod job;
 mod ledger;

@@ -32,7 +32,11 @@ struct Shelf<V> {
 struct Page<V> {
     slots: [Option<V>; PAGE],
     filled: u32,
+    /// A bit per slot, filled or not.
+    marks: u32,
 }
+
+const _: () = assert!(PAGE == u32::BITS as usize);
 
 impl<V> Default for Paged<V> {
     fn default() -> Self {
@@ -54,6 +58,28 @@ fn place(number: u64) -> (u64, usize, usize) {
     )
 }
 
+#[inline]
+fn page_or_new<V>(shelves: &mut BTreeMap<u64, Shelf<V>>, number: u64) -> (&mut Page<V>, usize) {
+    let (shelf, page, slot) = place(number);
+    let shelf = shelves.entry(shelf).or_insert_with(|| Shelf {
+        pages: Vec::new(),
+        filled: 0,
+    });
+    if shelf.pages.len() <= page {
+        shelf.pages.resize_with(page + 1, || None);
+    }
+    let filled = &mut shelf.filled;
+    let page = shelf.pages[page].get_or_insert_with(|| {
+        *filled += 1;
+        Box::new(Page {
+            slots: [const { None }; PAGE],
+            filled: 0,
+            marks: 0,
+        })
+    });
+    (page, slot)
+}
+
 impl<V> Paged<V> {
     /// The value of a number.
     #[inline]
@@ -66,9 +92,7 @@ impl<V> Paged<V> {
     /// The value of a number, to change.
     #[inline]
     pub fn get_mut(&mut self, number: u64) -> Option<&mut V> {
-        let (shelf, page, slot) = place(number);
-        let shelf = self.shelves.get_mut(&shelf)?;
-        let page = shelf.pages.get_mut(page)?.as_deref_mut()?;
+        let (page, slot) = self.page_mut(number)?;
         page.slots[slot].as_mut()
     }
 
@@ -80,22 +104,7 @@ impl<V> Paged<V> {
 
     /// Gives a number a value and returns the old one.
     pub fn insert(&mut self, number: u64, value: V) -> Option<V> {
-        let (shelf, page, slot) = place(number);
-        let shelf = self.shelves.entry(shelf).or_insert_with(|| Shelf {
-            pages: Vec::new(),
-            filled: 0,
-        });
-        if shelf.pages.len() <= page {
-            shelf.pages.resize_with(page + 1, || None);
-        }
-        let filled = &mut shelf.filled;
-        let page = shelf.pages[page].get_or_insert_with(|| {
-            *filled += 1;
-            Box::new(Page {
-                slots: [const { None }; PAGE],
-                filled: 0,
-            })
-        });
+        let (page, slot) = page_or_new(&mut self.shelves, number);
         let old = page.slots[slot].replace(value);
         if old.is_none() {
             page.filled += 1;
@@ -120,6 +129,59 @@ impl<V> Paged<V> {
             }
         }
         Some(old)
+    }
+
+    #[inline]
+    fn page_mut(&mut self, number: u64) -> Option<(&mut Page<V>, usize)> {
+        let (shelf, page, slot) = place(number);
+        let shelf = self.shelves.get_mut(&shelf)?;
+        Some((shelf.pages.get_mut(page)?.as_deref_mut()?, slot))
+    }
+
+    /// Marks a number, with or without a value, for whoever keeps books of changes; whether it was
+    /// not marked before. A number whose neighbours have no values either cannot be marked, and
+    /// loses its mark when the last value goes.
+    #[inline]
+    pub(crate) fn mark(&mut self, number: u64) -> bool {
+        self.page_mut(number).is_some_and(|(page, slot)| {
+            let fresh = page.marks & 1 << slot == 0;
+            page.marks |= 1 << slot;
+            fresh
+        })
+    }
+
+    /// Takes the mark of a number away.
+    #[inline]
+    pub(crate) fn unmark(&mut self, number: u64) {
+        if let Some((page, slot)) = self.page_mut(number) {
+            page.marks &= !(1 << slot);
+        }
+    }
+
+    /// The value of a number, to change, and [marked](Paged::mark); whether it was not before.
+    #[inline]
+    pub(crate) fn get_marked(&mut self, number: u64) -> Option<(&mut V, bool)> {
+        let (page, slot) = self.page_mut(number)?;
+        let value = page.slots[slot].as_mut()?;
+        let fresh = page.marks & 1 << slot == 0;
+        page.marks |= 1 << slot;
+        Some((value, fresh))
+    }
+
+    /// The value of a number, to change, the default where there was none; whether that was so, and
+    /// whether it is [marked](Paged::mark), if it shall be, for the first time.
+    #[inline]
+    pub(crate) fn get_or_default(&mut self, number: u64, mark: bool) -> (&mut V, bool, bool)
+    where
+        V: Default,
+    {
+        let (page, slot) = page_or_new(&mut self.shelves, number);
+        let new = page.slots[slot].is_none();
+        page.filled += u32::from(new);
+        self.len += usize::from(new);
+        let fresh = mark && page.marks & 1 << slot == 0;
+        page.marks |= u32::from(mark) << slot;
+        (page.slots[slot].get_or_insert_default(), new, fresh)
     }
 
     /// Numbers and values, by number.

@@ -150,6 +150,12 @@ impl Iterator for Points<'_> {
 
 impl ExactSizeIterator for Points<'_> {}
 
+impl From<Point> for PointSet {
+    fn from(point: Point) -> Self {
+        PointSet(Held::One(point.timeline, point.value))
+    }
+}
+
 impl FromIterator<Point> for PointSet {
     fn from_iter<T: IntoIterator<Item = Point>>(points: T) -> Self {
         let mut set = PointSet::new();

@@ -3,6 +3,7 @@
 use crate::extent::Extent;
 use crate::journal::Journaled;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A map from disjoint byte ranges to values; neighbours with equal values are one range.
 ///
@@ -32,6 +33,10 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         if start == end {
             return;
         }
+        if self.map.is_empty() {
+            self.map.insert(start, (end, value));
+            return;
+        }
         // Most bytes of a memory are one tenant's for long.
         let covering = self.map.range(..=start).next_back();
         if covering.is_some_and(|(_, (to, old))| *to >= end && *old == value) {
@@ -48,7 +53,7 @@ impl<V: Clone + PartialEq> RangeMap<V> {
             && *old == value
         {
             let to = *to;
-            self.map.remove(&end);
+            self.map.discard(&end);
             end = to;
         }
         self.map.insert(start, (end, value));
@@ -59,23 +64,33 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         let Some(end) = extent.end().filter(|_| extent.bytes > 0) else {
             return;
         };
-        for (start, to) in self.touched(extent) {
-            let Some((_, value)) = self.map.remove(&start) else {
-                continue;
-            };
-            if start < extent.offset {
-                self.map.insert(start, (extent.offset, value.clone()));
-            }
+        if self.map.is_empty() {
+            return;
+        }
+        let begin = extent.offset;
+        let before = self.map.range(..begin).next_back();
+        if let Some((&start, &(to, _))) = before.filter(|(_, (to, _))| *to > begin)
+            && let Some((short, value)) = self.map.get_mut(&start)
+        {
+            *short = begin;
             if to > end {
+                let value = value.clone();
+                self.map.insert(end, (to, value));
+            }
+        }
+        while let Some((start, to)) = self.first_in(begin..end) {
+            if to <= end {
+                self.map.discard(&start);
+            } else if let Some((_, value)) = self.map.remove(&start) {
                 self.map.insert(end, (to, value));
             }
         }
     }
 
-    fn touched(&self, extent: Extent) -> Vec<(u64, u64)> {
-        self.over(extent)
-            .map(|(start, end, _)| (start, end))
-            .collect()
+    /// The first range that begins among some bytes.
+    fn first_in(&self, bytes: Range<u64>) -> Option<(u64, u64)> {
+        let first = self.map.range(bytes).next();
+        first.map(|(&start, &(to, _))| (start, to))
     }
 
     fn over(&self, extent: Extent) -> impl Iterator<Item = (u64, u64, &V)> {
@@ -123,7 +138,7 @@ impl<V: Clone + PartialEq> RangeMap<V> {
             .map(|(&at, _)| at)
             .collect();
         for at in gone {
-            self.map.remove(&at);
+            self.map.discard(&at);
         }
     }
 

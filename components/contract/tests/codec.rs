@@ -138,6 +138,22 @@ fn plans_round_trip() {
     assert!(ops().iter().all(|op| op.encode(&mut out)));
     let words = out.finish();
     assert_eq!(plan::decode(&words).unwrap(), ops());
+    assert_read_alike(&words);
+}
+
+/// However an operation is read, it is the same, or the same error.
+fn assert_read_alike(words: &[u64]) {
+    let Ok(mut reader) = Reader::new(words, Kind::Plan) else {
+        return;
+    };
+    let mut lists = plan::Lists::default();
+    while let Ok(Some(item)) = reader.next() {
+        let own = Op::decode(&item);
+        assert_eq!(Op::read(&item, &mut lists), own);
+        let (outline, kind) = (Op::outline(&item), std::mem::discriminant::<Op<'_>>);
+        assert_eq!(outline.as_ref().map(kind), own.as_ref().map(kind));
+    }
+    lists.trim();
 }
 
 #[test]
@@ -361,6 +377,7 @@ fn damage_never_panics() {
                 _ => words.truncate(at.max(1)),
             }
         }
+        assert_read_alike(&words);
         if let Ok(ops) = plan::decode(&words) {
             let mut out = Writer::new(Kind::Plan);
             assert!(ops.iter().all(|op| op.encode(&mut out)));

@@ -1,28 +1,36 @@
 //! Judging device operations: who may touch which bytes, and in which order.
 
+use super::facts::By;
 use super::request::Check;
-use super::{AllocationFacts, MemoryFacts, Refusal};
+use super::{AllocationFacts, MemoryFacts, Refusal, TableFacts};
 use crate::executor::{DeviceOp, Memory};
 use crate::runtime::IMPORT;
 use gpumm_contract::facts::{Content, Role};
 use gpumm_contract::request::{Access, Intent, Placement};
-use gpumm_contract::table::Holder;
-use gpumm_contract::{AllocationId, BufferId, JobId, MemoryTypeId, Point, TableId, TimelineId};
+use gpumm_contract::{
+    AllocationId, BufferId, JobId, MemoryTypeId, Point, PointSet, TableId, TimelineId,
+};
 
 impl Check<'_> {
     /// The memory that an operation names by its table.
-    fn resolve(&self, table: TableId) -> Result<(Memory, &AllocationFacts), Refusal> {
+    fn resolve(&self, table: TableId) -> Result<(&TableFacts, &AllocationFacts), Refusal> {
         let unknown = || Refusal::Unknown("table", table.0.into());
-        let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
-        let allocation = facts.allocation;
-        let of = self
-            .ledger
-            .allocations
-            .get(&allocation)
-            .ok_or_else(unknown)?;
+        let facts = self.ledger.table_facts(table).ok_or_else(unknown)?;
+        let of = self.ledger.allocation(facts.allocation);
+        Ok((facts, of.ok_or_else(unknown)?))
+    }
+
+    /// A table that the device is going to reach by DMA; the CPU reaches everything.
+    fn reached_by(&self, at: Point, table: TableId) -> Result<(Memory, &AllocationFacts), Refusal> {
+        let (facts, of) = self.resolve(table)?;
+        let host = |m: &MemoryFacts| m.kind.is_host();
+        let needs = || self.ledger.memory.get(&of.memory).is_some_and(host);
+        if !facts.mapped && needs() && !self.by_cpu(at) {
+            return Err(Refusal::NotMapped(table));
+        }
         let memory = Memory {
             table,
-            allocation,
+            allocation: facts.allocation,
             buffer: of.buffer,
             tenant: of.tenant,
             kind: of.memory,
@@ -32,57 +40,37 @@ impl Check<'_> {
         Ok((memory, of))
     }
 
-    /// A table that the device is going to reach by DMA; the CPU reaches everything.
-    fn reached_by(&self, at: Point, table: TableId) -> Result<(Memory, &AllocationFacts), Refusal> {
-        let resolved = self.resolve(table)?;
-        let by_cpu = self
-            .ledger
-            .timelines
-            .get(&at.timeline)
-            .is_some_and(|t| matches!(t.role, Role::Cpu | Role::RevocableCpu));
-        let host = |m: &MemoryFacts| m.kind.is_host();
-        let needs = self.ledger.memory.get(&resolved.0.kind).is_some_and(host);
-        let mapped = self.ledger.tables.get(&table).is_some_and(|t| t.mapped);
-        if needs && !mapped && !by_cpu {
-            return Err(Refusal::NotMapped(table));
-        }
-        Ok(resolved)
+    fn by_cpu(&self, at: Point) -> bool {
+        let role = self.ledger.timelines.get(at.timeline).map(|t| t.role);
+        matches!(role, Some(Role::Cpu | Role::RevocableCpu))
     }
 
     /// Takes the next value of a timeline.
     pub(super) fn advance(&mut self, at: Point) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("timeline", at.timeline.0.into());
-        let next = self
-            .ledger
-            .timelines
-            .get(&at.timeline)
-            .ok_or_else(unknown)?
-            .next;
-        if next != at.value {
+        let facts = self.ledger.timelines.get_mut(at.timeline);
+        let facts = facts.ok_or_else(unknown)?;
+        if facts.next != at.value {
             return Err(Refusal::WrongValue {
                 timeline: at.timeline,
-                expected: next,
+                expected: facts.next,
                 found: at.value,
             });
         }
-        if let Some(facts) = self.ledger.timelines.get_mut(&at.timeline) {
-            facts.next += 1;
-        }
+        facts.next += 1;
         Ok(())
     }
 
     /// Whether an operation exists that will reach a point.
     pub(super) fn submitted(&self, point: Point) -> bool {
-        self.ledger
-            .timelines
-            .get(&point.timeline)
-            .is_some_and(|t| point.value < t.next)
+        self.ledger.timelines.submitted(point)
     }
 
     pub(super) fn wait(&mut self, timeline: TimelineId, point: Point) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("timeline", timeline.0.into());
-        let facts = self.ledger.timelines.get(&timeline).ok_or_else(unknown)?;
-        let next = facts.next;
+        let facts = self.ledger.timelines.get(timeline);
+        let facts = facts.ok_or_else(unknown)?;
+        let value = facts.next;
         // Who reaches a gate does not wait for what a plan says.
         if let Role::Gate(_) = facts.role {
             return Err(Refusal::NotAnEngine(timeline));
@@ -90,7 +78,9 @@ impl Check<'_> {
         if !self.submitted(point) {
             return Err(Refusal::WaitsForever(point));
         }
-        self.ledger.clocks.wait(timeline, next, point);
+        let ledger = &mut *self.ledger;
+        let from = Point { timeline, value };
+        ledger.clocks.wait(&ledger.timelines, from, point);
         self.accepted.ops.push(DeviceOp::Wait { timeline, point });
         Ok(())
     }
@@ -103,20 +93,16 @@ impl Check<'_> {
     }
 
     /// ORDER: a use follows the earlier owners and the writers; a write also follows the readers.
-    fn ordered(
-        &self,
-        id: AllocationId,
-        of: &AllocationFacts,
-        at: Point,
-        write: bool,
-    ) -> Result<(), Refusal> {
+    fn ordered(&self, id: AllocationId, at: Point, write: bool) -> Result<(), Refusal> {
+        let of = self.ledger.uses_of(id);
         let readers = write.then_some(&of.readers);
         let before = [&of.inherited, &of.writers]
             .into_iter()
             .chain(readers)
             .flat_map(|set| set.iter());
         for point in before {
-            if !self.ledger.reached(point) && !self.ledger.clocks.ordered(at, point) {
+            let ledger = &*self.ledger;
+            if !ledger.reached(point) && !ledger.clocks.ordered(&ledger.timelines, at, point) {
                 return Err(Refusal::NotOrdered {
                     allocation: id,
                     timeline: at.timeline,
@@ -128,16 +114,17 @@ impl Check<'_> {
     }
 
     pub(super) fn record(&mut self, id: AllocationId, at: Point, write: bool) {
-        if let Some(facts) = self.ledger.allocations.get_mut(&id) {
-            if write {
-                facts.writers.add(at)
-            } else {
-                facts.readers.add(at)
-            }
-            // Memory that is on its way back is used once more: it goes back later.
-            if let Some(after) = &mut facts.ends_after {
-                after.add(at);
-            }
+        if !self.ledger.knows(id) {
+            return;
+        }
+        let uses = self.ledger.uses.get_or_default(id.0.into());
+        match write {
+            true => uses.writers.add(at),
+            false => uses.readers.add(at),
+        }
+        // Memory that is on its way back is used once more: it goes back later.
+        if let Some(ending) = self.ledger.ending.get_mut(id.0.into()) {
+            ending.after.add(at);
         }
     }
 
@@ -164,26 +151,27 @@ impl Check<'_> {
         if source.allocation == target.allocation {
             return Err(Refusal::OutsideTable(to));
         }
-        self.ordered(source.allocation, source_facts, at, false)?;
-        self.ordered(target.allocation, target_facts, at, true)?;
+        self.ordered(source.allocation, at, false)?;
+        self.ordered(target.allocation, at, true)?;
         let whole = from_offset == 0 && to_offset == 0 && bytes == target_facts.bytes;
-        if !whole || !self.carries(source_facts, target.allocation, target_facts) {
+        let to_facts = (target.allocation, target_facts);
+        if !whole || !self.carries((source.allocation, source_facts), to_facts) {
             return Err(Refusal::ContentLost(target.buffer));
         }
         self.advance(at)?;
         self.record(source.allocation, at, false);
         self.record(target.allocation, at, true);
-        if let Some(facts) = self.ledger.allocations.get_mut(&target.allocation) {
+        let number = target.allocation.0.into();
+        if let Some(facts) = self.ledger.allocations.get_mut(number) {
             facts.holds_content = true;
-            facts.arrives = Some(at);
+            facts.arrives = PointSet::from(at);
         }
-        if let Some(facts) = self.ledger.allocations.get_mut(&source.allocation) {
-            facts.left = Some(at);
+        let uses = self.ledger.uses.get_mut(source.allocation.0.into());
+        if let Some(uses) = uses {
+            uses.left = PointSet::from(at);
         }
-        for table in [from, to] {
-            self.hold(table, Holder::Copy, at);
-            self.hold(table, Holder::CpuFallback, at);
-        }
+        self.hold(from, By::Copy, at);
+        self.hold(to, By::Copy, at);
         self.accepted.counts.bytes_moved += bytes;
         self.accepted.ops.push(DeviceOp::Copy {
             at,
@@ -201,13 +189,18 @@ impl Check<'_> {
     ///
     /// INVARIANT: nothing else is copied, so memory that is given back is neither read, whose
     /// bytes may be another's by now, nor written.
-    fn carries(&self, from: &AllocationFacts, to: AllocationId, target: &AllocationFacts) -> bool {
-        let buffer = self.ledger.buffers.get(&target.buffer);
+    fn carries(
+        &self,
+        (source, from): (AllocationId, &AllocationFacts),
+        (to, target): (AllocationId, &AllocationFacts),
+    ) -> bool {
+        let buffer = self.ledger.buffer(target.buffer);
         let host = |m: &MemoryFacts| m.kind.is_host();
-        let here = from.left.is_none() && from.ends_after.is_none();
+        let left = &self.ledger.uses_of(source).left;
+        let here = left.is_empty() && self.ledger.ending_of(source).is_none();
         let again = self.recovers()
             && self.ledger.memory.get(&from.memory).is_some_and(host)
-            && from.left.is_some_and(|p| !self.ledger.reached(p));
+            && left.iter().any(|p| !self.ledger.reached(p));
         buffer.is_some_and(|b| b.allocation == to)
             && from.holds_content
             && !target.holds_content
@@ -228,10 +221,10 @@ impl Check<'_> {
             return Err(Refusal::Unsupported("a fill of an import"));
         }
         inside(table, facts, offset, bytes)?;
-        self.ordered(target.allocation, facts, at, true)?;
+        self.ordered(target.allocation, at, true)?;
         let (buffer, whole) = (facts.buffer, offset == 0 && bytes == facts.bytes);
         // A fill may clear memory before its first use; it may not destroy what a client wrote.
-        let of = self.ledger.buffers.get(&buffer);
+        let of = self.ledger.buffer(buffer);
         let unwritten =
             of.is_some_and(|b| b.content == Content::Never && b.allocation == target.allocation);
         if !unwritten || !whole || pattern != 0 {
@@ -240,7 +233,7 @@ impl Check<'_> {
         self.advance(at)?;
         self.record(target.allocation, at, true);
         self.now_holds(Content::Clean, buffer, target.allocation);
-        self.hold(table, Holder::Access, at);
+        self.hold(table, By::Use, at);
         self.accepted.counts.bytes_cleared += bytes;
         self.accepted.ops.push(DeviceOp::Fill {
             at,
@@ -253,10 +246,15 @@ impl Check<'_> {
     }
 
     fn now_holds(&mut self, content: Content, buffer: BufferId, allocation: AllocationId) {
-        if let Some(facts) = self.ledger.buffers.get_mut(&buffer) {
+        if let Some(facts) = self.ledger.buffers.get_mut(buffer.0) {
             facts.content = content;
         }
-        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
+        let number = allocation.0.into();
+        let empty = |a: &AllocationFacts| !a.holds_content;
+        // What is so already is not written down again.
+        if self.ledger.allocation(allocation).is_some_and(empty)
+            && let Some(facts) = self.ledger.allocations.get_mut(number)
+        {
             facts.holds_content = true;
         }
     }
@@ -277,11 +275,11 @@ impl Check<'_> {
         let access = self.access().filter(|a| {
             a.job == job && a.timeline == at.timeline && a.uses.len() == tables.len() && !self.ran
         });
-        let access: Access = access.cloned().ok_or(wrong.clone())?;
+        let access: &Access = access.ok_or(wrong.clone())?;
         let mut memory = Vec::with_capacity(tables.len());
         for (used, &table) in access.uses.iter().zip(tables) {
             let (resolved, facts) = self.reached_by(at, table)?;
-            let buffer = self.ledger.buffers.get(&used.buffer).ok_or(wrong.clone())?;
+            let buffer = self.ledger.buffer(used.buffer).ok_or(wrong.clone())?;
             if buffer.allocation != resolved.allocation {
                 return Err(wrong);
             }
@@ -300,23 +298,21 @@ impl Check<'_> {
             if !facts.holds_content && facts.extents.iter().any(foreign) {
                 return Err(Refusal::ForeignBytes(used.buffer));
             }
-            self.ordered(resolved.allocation, facts, at, used.intent == Intent::Write)?;
+            self.ordered(resolved.allocation, at, used.intent == Intent::Write)?;
             memory.push(resolved);
         }
         self.advance(at)?;
         for (used, &table) in access.uses.iter().zip(tables) {
-            let allocation = self.ledger.buffers.get(&used.buffer).map(|b| b.allocation);
-            let Some(allocation) = allocation else {
+            let Some(facts) = self.ledger.buffers.get_mut(used.buffer.0) else {
                 continue;
             };
+            facts.stamp = access.stamp;
+            let allocation = facts.allocation;
             self.record(allocation, at, used.intent == Intent::Write);
             if used.intent == Intent::Write {
                 self.now_holds(Content::Valid, used.buffer, allocation);
             }
-            if let Some(facts) = self.ledger.buffers.get_mut(&used.buffer) {
-                facts.stamp = access.stamp;
-            }
-            self.hold(table, Holder::Access, at);
+            self.hold(table, By::Use, at);
         }
         self.ran = true;
         self.accepted.runs.push(at);

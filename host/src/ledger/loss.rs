@@ -1,30 +1,27 @@
 //! Judging `map-dma`, `unmap-dma` and `poison`: what the device reaches, and what is lost.
 
 use super::request::Check;
-use super::{MemoryFacts, Refusal};
+use super::{AllocationFacts, MemoryFacts, Refusal};
 use crate::executor::DeviceOp;
 use gpumm_contract::facts::Content;
-use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, Point, TableId};
-use std::sync::Arc;
+use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, TableId};
 
 impl Check<'_> {
     /// INVARIANT: the host has mapped the memory during this call, or this plan has unmapped it;
     /// and the aperture holds it.
     pub(super) fn map_dma(&mut self, table: TableId) -> Result<(), Refusal> {
         let (allocation, aperture, bytes) = self.mapping(table)?;
-        let facts = self.ledger.tables.get(&table);
+        let facts = self.ledger.table_facts(table);
         if facts.is_some_and(|t| t.mapped) {
             return Err(Refusal::NoMapping(table));
         }
         // A mapping that this plan has ended has not ended yet: it stays.
-        let ended = facts.and_then(|facts| {
-            let ends = |op: &DeviceOp| match op {
-                DeviceOp::Unmap { segments, .. } => Arc::ptr_eq(segments, &facts.segments),
-                _ => false,
-            };
+        let ended = self.unmapped.contains(&table).then(|| {
+            let ends =
+                |op: &DeviceOp| matches!(op, DeviceOp::Unmap { table: t, .. } if *t == table);
             self.accepted.ops.iter().rposition(ends)
         });
-        match ended {
+        match ended.flatten() {
             Some(at) => drop(self.accepted.ops.remove(at)),
             None if self.overlay.mapped(allocation) => {}
             None => return Err(Refusal::NoMapping(table)),
@@ -36,9 +33,10 @@ impl Check<'_> {
             return Err(Refusal::ApertureFull(aperture));
         }
         self.ledger.mapped_bytes.insert(aperture, used);
-        if let Some(facts) = self.ledger.tables.get_mut(&table) {
+        if let Some(facts) = self.ledger.tables.get_mut(table.0.into()) {
             facts.mapped = true;
         }
+        self.unmapped.remove(&table);
         self.accepted.mapped.insert(allocation);
         Ok(())
     }
@@ -47,11 +45,12 @@ impl Check<'_> {
     pub(super) fn unmap_dma(&mut self, table: TableId) -> Result<(), Refusal> {
         let (_, aperture, bytes) = self.mapping(table)?;
         let unknown = || Refusal::Unknown("table", table.0.into());
-        let facts = self.ledger.tables.get_mut(&table).ok_or_else(unknown)?;
+        let facts = self.ledger.tables.get_mut(table.0.into());
+        let facts = facts.ok_or_else(unknown)?;
         if !facts.mapped {
             return Err(Refusal::NoMapping(table));
         }
-        if !facts.holds.is_empty() {
+        if facts.holds > 0 {
             return Err(Refusal::TableInUse(table));
         }
         facts.mapped = false;
@@ -60,7 +59,9 @@ impl Check<'_> {
         let used = self.ledger.mapped_bytes.get(&aperture).copied();
         let left = used.unwrap_or(0).saturating_sub(bytes);
         self.ledger.mapped_bytes.insert(aperture, left);
+        self.unmapped.insert(table);
         self.accepted.ops.push(DeviceOp::Unmap {
+            table,
             memory,
             buffer,
             segments,
@@ -71,11 +72,11 @@ impl Check<'_> {
     /// Whose memory a table describes, the aperture that it is mapped into, and its bytes.
     fn mapping(&self, table: TableId) -> Result<(AllocationId, MemoryTypeId, u64), Refusal> {
         let unknown = || Refusal::Unknown("table", table.0.into());
-        let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
+        let facts = self.ledger.table_facts(table).ok_or_else(unknown)?;
         // A table that is only held outlives its allocation; its memory is the segments.
         let bytes = facts.segments.iter().map(|s| s.bytes).sum();
         let host = |m: &MemoryFacts| m.kind.aperture;
-        let aperture = match self.ledger.allocations.get(&facts.allocation) {
+        let aperture = match self.ledger.allocation(facts.allocation) {
             Some(of) => self.ledger.memory.get(&of.memory).and_then(host),
             None => self.ledger.memory.values().find_map(host),
         };
@@ -85,7 +86,7 @@ impl Check<'_> {
 
     /// The host has seen a buffer's content go: the plan must give it up.
     pub(super) fn content_lost(&mut self, buffer: BufferId) {
-        let Some(facts) = self.ledger.buffers.get(&buffer) else {
+        let Some(facts) = self.ledger.buffer(buffer) else {
             return;
         };
         if facts.content == Content::Poisoned {
@@ -93,7 +94,7 @@ impl Check<'_> {
         }
         let allocation = facts.allocation;
         self.must_poison.insert(buffer);
-        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
+        if let Some(facts) = self.ledger.allocations.get_mut(allocation.0.into()) {
             facts.holds_content = false;
         }
     }
@@ -105,23 +106,16 @@ impl Check<'_> {
                 memory.residue.retain(|_| false);
             }
         }
-        let reached = |p: Point| self.ledger.reached(p);
-        let stays = |number: &AllocationId| {
-            let facts = self.ledger.allocations.get(number);
-            facts.is_some_and(|a| {
-                let memory = self.ledger.memory.get(&a.memory);
-                memory.is_some_and(|m| m.kind.is_host()) && a.arrives.is_none_or(reached)
-            })
+        let ledger = &*self.ledger;
+        let stays = |a: &AllocationFacts| {
+            let memory = ledger.memory.get(&a.memory);
+            memory.is_some_and(|m| m.kind.is_host()) && a.arrives.iter().all(|p| ledger.reached(p))
         };
-        let gone: Vec<AllocationId> = self
-            .ledger
-            .allocations
-            .iter()
-            .filter(|(number, a)| a.holds_content && !stays(number))
-            .map(|(&number, _)| number)
-            .collect();
+        let all = ledger.allocations.iter();
+        let gone = all.filter(|(_, a)| a.holds_content && !stays(a));
+        let gone: Vec<u64> = gone.map(|(number, _)| number).collect();
         for number in gone {
-            if let Some(facts) = self.ledger.allocations.get_mut(&number) {
+            if let Some(facts) = self.ledger.allocations.get_mut(number) {
                 facts.holds_content = false;
             }
         }
@@ -131,14 +125,11 @@ impl Check<'_> {
     ///
     /// Errors: one is neither.
     pub(super) fn recovered(&self) -> Result<bool, Refusal> {
-        for (&buffer, facts) in self.ledger.buffers.iter() {
-            let here = self
-                .ledger
-                .allocations
-                .get(&facts.allocation)
-                .is_some_and(|a| a.holds_content);
+        for (buffer, facts) in self.ledger.buffers.iter() {
+            let home = self.ledger.allocation(facts.allocation);
+            let here = home.is_some_and(|a| a.holds_content);
             if facts.content.moves() && !here {
-                return Err(Refusal::FalsePoison(buffer));
+                return Err(Refusal::FalsePoison(BufferId(buffer)));
             }
         }
         Ok(true)
@@ -149,15 +140,15 @@ impl Check<'_> {
     pub(super) fn poison(&mut self, buffer: BufferId) -> Result<(), Refusal> {
         let false_poison = Refusal::FalsePoison(buffer);
         let unknown = || Refusal::Unknown("buffer", buffer.0);
-        let facts = self.ledger.buffers.get(&buffer).ok_or_else(unknown)?;
-        let allocation = self.ledger.allocations.get(&facts.allocation);
+        let facts = self.ledger.buffer(buffer).ok_or_else(unknown)?;
+        let allocation = self.ledger.allocation(facts.allocation);
         let here = allocation.is_some_and(|a| a.holds_content);
-        let left = self.ledger.ending.iter().any(|(number, ())| {
+        let left = self.ledger.ending.iter().any(|(number, _)| {
             let a = self.ledger.allocations.get(number);
-            a.is_some_and(|a| {
-                a.buffer == buffer
-                    && a.holds_content
-                    && a.left.is_some_and(|p| !self.ledger.reached(p))
+            let uses = self.ledger.uses.get(number);
+            a.zip(uses).is_some_and(|(a, uses)| {
+                let left = uses.left.iter().any(|p| !self.ledger.reached(p));
+                a.buffer == buffer && a.holds_content && left
             })
         });
         let told = self.must_poison.remove(&buffer);
@@ -165,7 +156,7 @@ impl Check<'_> {
         if !gone && !told {
             return Err(false_poison);
         }
-        if let Some(facts) = self.ledger.buffers.get_mut(&buffer) {
+        if let Some(facts) = self.ledger.buffers.get_mut(buffer.0) {
             facts.content = Content::Poisoned;
         }
         self.accepted.poisoned.push(buffer);

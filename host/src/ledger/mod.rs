@@ -3,15 +3,19 @@
 //! A plan is checked whole before its first operation runs: [`Ledger::check`] applies it with an
 //! open journal; a refusal takes everything back, an acceptance makes it the state. `place.rs`
 //! judges who gets which bytes, `device_op.rs` who may touch them and in which order, `table.rs`
-//! which sg-tables live and are mapped, `share.rs` who on other devices reads what, `loss.rs` what becomes of content that could not be saved,
-//! `request.rs` whether the requests got what they asked for; `clock.rs` knows what comes before
-//! what, `snapshot.rs` gives the facts to a restored component.
+//! which sg-tables live and are mapped, `share.rs` who on other devices reads what, `loss.rs` what
+//! becomes of content that could not be saved, `request.rs` whether the requests got what they
+//! asked for. `facts.rs` has what is kept, `clock.rs` knows what comes before what, `due.rs` what
+//! ends when, `used.rs` which numbers are free; `snapshot.rs` gives the facts to a restored
+//! component.
 //!
 //! "Reached" always means *delivered* as reached to the mechanism, never the device's present
 //! state: that is what makes equal inputs give equal judgements.
 
 mod clock;
 mod device_op;
+mod due;
+mod facts;
 mod loss;
 mod place;
 mod refusal;
@@ -22,6 +26,8 @@ mod table;
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::type_complexity)]
 mod tests;
+mod timeline;
+mod used;
 
 pub use refusal::Refusal;
 pub(crate) use request::Accepted;
@@ -29,207 +35,139 @@ pub use request::Counts;
 pub(crate) use share::Shared;
 
 use clock::Clocks;
+use due::Due;
+use facts::{
+    AllocationFacts, AttachmentFacts, BufferFacts, Ending, Held, MemoryFacts, TableFacts, Uses,
+};
 use gpumm_contract::facts::{Content, MemoryType, Role};
-use gpumm_contract::journal::Journaled;
-use gpumm_contract::ranges::RangeMap;
-use gpumm_contract::request::{Grants, Placement, Run};
-use gpumm_contract::table::Hold;
+use gpumm_contract::journal::{Journaled, JournaledPages};
+use gpumm_contract::plan::Lists;
+use gpumm_contract::request::Grants;
 use gpumm_contract::{
-    AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, Segment,
-    Shows, Stamp, TableId, TenantId, TimelineId,
+    AllocationId, AttachmentId, BufferId, Extent, MemoryTypeId, Point, TableId, TenantId,
+    TimelineId,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-/// What is known about a memory type.
-#[derive(Clone, Debug)]
-pub(crate) struct MemoryFacts {
-    pub(crate) kind: MemoryType,
-    /// Extents of live allocations by offset.
-    live: Journaled<u64, (u64, AllocationId)>,
-    /// Whose bytes free memory still shows.
-    residue: RangeMap<TenantId>,
-    /// Free bytes that earlier owners have not finished with.
-    pending: RangeMap<PointSet>,
-    /// The highest end ever placed.
-    pub(crate) high_water: u64,
-}
-
-impl MemoryFacts {
-    fn new(kind: MemoryType) -> Self {
-        let (residue, pending) = (RangeMap::default(), RangeMap::default());
-        MemoryFacts {
-            kind,
-            live: Journaled::default(),
-            residue,
-            pending,
-            high_water: 0,
-        }
-    }
-
-    /// The live allocation that shares bytes with an extent, if any.
-    pub(crate) fn overlapping(&self, extent: Extent) -> impl Iterator<Item = AllocationId> {
-        let end = extent.offset.saturating_add(extent.bytes);
-        let before = self.live.range(..=extent.offset).next_back();
-        let before = before.filter(move |(start, (bytes, _))| *start + bytes > extent.offset);
-        let inside = self
-            .live
-            .range(extent.offset.saturating_add(1)..end.max(extent.offset.saturating_add(1)));
-        before
-            .into_iter()
-            .chain(inside)
-            .map(|(_, &(_, allocation))| allocation)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct TimelineFacts {
-    role: Role,
-    /// As delivered to the mechanism.
-    completed: u64,
-    /// The value that the next operation gets.
-    next: u64,
-}
-
-#[derive(Clone, Debug)]
-struct BufferFacts {
-    tenant: TenantId,
-    bytes: u64,
-    placement: Placement,
-    priority: u8,
-    stamp: Stamp,
-    content: Content,
-    allocation: AllocationId,
-}
-
-#[derive(Clone, Debug)]
-struct AllocationFacts {
-    memory: MemoryTypeId,
-    buffer: BufferId,
-    tenant: TenantId,
-    /// The buffer's size, not rounded.
-    bytes: u64,
-    extents: Arc<[Extent]>,
-    table: Option<TableId>,
-    readers: PointSet,
-    writers: PointSet,
-    inherited: PointSet,
-    /// Whether the buffer's content is here, or on its way here.
-    holds_content: bool,
-    /// The copy that brings the content; none when it came about here.
-    arrives: Option<Point>,
-    /// The copy that took the content to the buffer's next place.
-    left: Option<Point>,
-    /// What the bytes show when the buffer has left.
-    shows: Shows,
-    /// Set when unplaced: the points after which the allocation is gone.
-    ends_after: Option<PointSet>,
-}
-
-#[derive(Clone, Debug)]
-struct TableFacts {
-    allocation: AllocationId,
-    memory: MemoryTypeId,
-    buffer: BufferId,
-    segments: Arc<[Segment]>,
-    layout: bool,
-    /// Whether the device's DMA may reach it.
-    mapped: bool,
-    holds: Vec<Hold>,
-}
-
-/// Another device's import of a buffer.
-#[derive(Clone, Debug)]
-struct AttachmentFacts {
-    buffer: BufferId,
-    device: DeviceId,
-    /// Of the memory that it reads.
-    table: TableId,
-}
+use timeline::Timelines;
+use used::Used;
 
 /// The record of one device.
 ///
+/// Complexity: a plan is judged in time proportional to its operations and to what they end; what
+/// is live costs memory, not time.
 /// Invariants: live extents of a memory type are disjoint; every buffer has one current
-/// allocation; every table belongs to an allocation that has not ended.
+/// allocation, which has not ended; every table belongs to an allocation that has not ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     pub(crate) memory: BTreeMap<MemoryTypeId, MemoryFacts>,
-    timelines: Journaled<TimelineId, TimelineFacts>,
+    timelines: Timelines,
     clocks: Clocks,
-    buffers: Journaled<BufferId, BufferFacts>,
-    allocations: Journaled<AllocationId, AllocationFacts>,
+    buffers: JournaledPages<BufferFacts>,
+    allocations: JournaledPages<AllocationFacts>,
+    /// What is in flight on allocations; of those at rest, nothing.
+    uses: JournaledPages<Uses>,
     /// Allocations that are unplaced but not over.
-    ending: Journaled<AllocationId, ()>,
-    tables: Journaled<TableId, TableFacts>,
+    ending: JournaledPages<Ending>,
+    /// The same, each by one point that it still waits for.
+    ends: Due<AllocationId>,
+    tables: JournaledPages<TableFacts>,
+    /// The holds of tables by the point that ends them.
+    due: Due<Held>,
+    /// How often tables have been held.
+    holds: u64,
     attachments: Journaled<AttachmentId, AttachmentFacts>,
     /// The same by the table of what is read.
     imported: Journaled<(TableId, AttachmentId), ()>,
     /// Mapped bytes by aperture.
     mapped_bytes: Journaled<MemoryTypeId, u64>,
-    /// Tables by the point that ends one of their holds.
-    due: Journaled<Point, Vec<TableId>>,
-    used_allocations: RangeMap<()>,
-    used_tables: RangeMap<()>,
+    used_allocations: Used,
+    used_tables: Used,
+    /// Room for the lists of a plan's operations.
+    lists: Lists,
 }
 
 impl Ledger {
     pub(crate) fn new(memory: &[MemoryType], timelines: &[(TimelineId, Role)]) -> Self {
-        let mut ledger = Ledger {
+        let timelines = Timelines::new(timelines);
+        Ledger {
             memory: memory
                 .iter()
                 .map(|&kind| (kind.id, MemoryFacts::new(kind)))
                 .collect(),
-            timelines: Journaled::default(),
-            clocks: Clocks::default(),
-            buffers: Journaled::default(),
-            allocations: Journaled::default(),
-            ending: Journaled::default(),
-            tables: Journaled::default(),
+            clocks: Clocks::new(timelines.len()),
+            buffers: JournaledPages::default(),
+            allocations: JournaledPages::default(),
+            uses: JournaledPages::default(),
+            ending: JournaledPages::default(),
+            ends: Due::new(timelines.len()),
+            tables: JournaledPages::default(),
+            due: Due::new(timelines.len()),
+            holds: 0,
             attachments: Journaled::default(),
             imported: Journaled::default(),
             mapped_bytes: Journaled::default(),
-            due: Journaled::default(),
-            used_allocations: RangeMap::default(),
-            used_tables: RangeMap::default(),
-        };
-        for &(timeline, role) in timelines {
-            ledger.timelines.insert(
-                timeline,
-                TimelineFacts {
-                    role,
-                    completed: 0,
-                    next: 1,
-                },
-            );
+            used_allocations: Used::default(),
+            used_tables: Used::default(),
+            lists: Lists::default(),
+            timelines,
         }
-        ledger
     }
 
     /// What the next batch may use: lowest unused numbers first, and an endless last run.
     pub(crate) fn grants(&self) -> Grants {
         Grants {
-            allocations: unused(&self.used_allocations),
-            tables: unused(&self.used_tables),
+            allocations: self.used_allocations.unused(),
+            tables: self.used_tables.unused(),
             timelines: self.next_points(),
         }
     }
 
     /// The next value of every timeline.
     pub(crate) fn next_points(&self) -> Vec<Point> {
-        self.timelines
-            .iter()
-            .map(|(&timeline, t)| Point {
-                timeline,
-                value: t.next,
-            })
-            .collect()
+        let next = |t: &timeline::TimelineFacts| Point {
+            timeline: t.id,
+            value: t.next,
+        };
+        self.timelines.iter().map(next).collect()
     }
 
     /// Whether a point has been delivered as reached.
+    #[inline]
     fn reached(&self, point: Point) -> bool {
-        self.timelines
-            .get(&point.timeline)
-            .is_some_and(|t| t.completed >= point.value)
+        self.timelines.reached(point)
+    }
+
+    #[inline]
+    fn buffer(&self, buffer: BufferId) -> Option<&BufferFacts> {
+        self.buffers.get(buffer.0)
+    }
+
+    #[inline]
+    fn allocation(&self, number: AllocationId) -> Option<&AllocationFacts> {
+        self.allocations.get(number.0.into())
+    }
+
+    /// The place of a live buffer.
+    #[inline]
+    fn home(&self, buffer: BufferId) -> Option<&AllocationFacts> {
+        self.allocation(self.buffer(buffer)?.allocation)
+    }
+
+    #[inline]
+    fn table_facts(&self, table: TableId) -> Option<&TableFacts> {
+        self.tables.get(table.0.into())
+    }
+
+    /// What is in flight on an allocation.
+    #[inline]
+    fn uses_of(&self, number: AllocationId) -> &Uses {
+        self.uses.get(number.0.into()).unwrap_or(Uses::NONE)
+    }
+
+    /// What an allocation ends after, if it is on its way to its end.
+    #[inline]
+    fn ending_of(&self, number: AllocationId) -> Option<&Ending> {
+        self.ending.get(number.0.into())
     }
 
     /// Live allocations of a memory type with their extents: what its strategy must know.
@@ -237,74 +175,70 @@ impl Ledger {
         &self,
         memory: MemoryTypeId,
     ) -> impl Iterator<Item = (AllocationId, &[Extent])> {
-        self.allocations
-            .iter()
-            .filter(move |(_, a)| a.memory == memory && a.ends_after.is_none())
-            .map(|(&number, a)| (number, &a.extents[..]))
+        // INVARIANT: they are filed under 32-bit numbers.
+        let all = self.allocations.iter();
+        let all = all.map(|(number, a)| (AllocationId(number as u32), a));
+        all.filter(move |(n, a)| a.memory == memory && self.ending_of(*n).is_none())
+            .map(|(number, a)| (number, &a.extents[..]))
     }
 
     /// Whether an allocation number is in use, be it by an allocation that is ending.
     pub(crate) fn knows(&self, number: AllocationId) -> bool {
-        self.allocations.contains_key(&number)
+        self.allocations.contains(number.0.into())
     }
 
     /// Whether a number belongs to a live allocation of a memory type.
     pub(crate) fn is_live(&self, memory: MemoryTypeId, number: AllocationId) -> bool {
-        self.allocations
-            .get(&number)
-            .is_some_and(|a| a.memory == memory && a.ends_after.is_none())
+        let facts = self.allocation(number);
+        facts.is_some_and(|a| a.memory == memory) && self.ending_of(number).is_none()
     }
 
     /// Buffers alive, and their bytes.
     pub(crate) fn live(&self) -> (u64, u64) {
-        self.buffers
-            .iter()
-            .fold((0, 0), |(n, bytes), (_, b)| (n + 1, bytes + b.bytes))
+        let homes = self.buffers.iter().map(|(_, b)| b.allocation);
+        let bytes = homes.filter_map(|home| self.allocation(home).map(|a| a.bytes));
+        (self.buffers.len() as u64, bytes.sum())
     }
 
     /// The size of a live buffer.
     pub(crate) fn buffer_bytes(&self, buffer: BufferId) -> Option<u64> {
-        self.buffers.get(&buffer).map(|b| b.bytes)
+        self.home(buffer).map(|a| a.bytes)
     }
 
     /// Where a live buffer is.
     pub(crate) fn memory_of(&self, buffer: BufferId) -> Option<MemoryTypeId> {
-        let allocation = self.buffers.get(&buffer)?.allocation;
-        self.allocations.get(&allocation).map(|a| a.memory)
+        self.home(buffer).map(|a| a.memory)
     }
 
     /// The place of a live buffer: of host memory that is mapped, its aperture.
     pub(crate) fn place_of(&self, buffer: BufferId) -> Option<MemoryTypeId> {
-        let memory = self.memory_of(buffer)?;
-        let allocation = self
-            .allocations
-            .get(&self.buffers.get(&buffer)?.allocation)?;
-        let mapped = allocation
-            .table
-            .and_then(|t| self.tables.get(&t))
-            .is_some_and(|t| t.mapped);
-        let aperture = self.memory.get(&memory)?.kind.aperture;
-        Some(aperture.filter(|_| mapped).unwrap_or(memory))
+        let home = self.home(buffer)?;
+        let aperture = self.memory.get(&home.memory)?.kind.aperture;
+        let mapped = self.maps(home);
+        Some(aperture.filter(|_| mapped).unwrap_or(home.memory))
     }
 
     /// What a live buffer's bytes are.
     pub(crate) fn content_of(&self, buffer: BufferId) -> Option<Content> {
-        self.buffers.get(&buffer).map(|b| b.content)
+        self.buffer(buffer).map(|b| b.content)
+    }
+
+    /// Whether the device's DMA reaches an allocation of host memory.
+    fn maps(&self, of: &AllocationFacts) -> bool {
+        let table = of.table.and_then(|t| self.table_facts(t));
+        table.is_some_and(|t| t.mapped)
     }
 
     /// The extents of an allocation of host memory whose table, if it has one, is not mapped.
     pub(crate) fn mappable(&self, number: AllocationId) -> Option<&[Extent]> {
-        let facts = self.allocations.get(&number)?;
-        let table = facts.table.and_then(|t| self.tables.get(&t));
+        let facts = self.allocation(number)?;
         let host = self.memory.get(&facts.memory)?.kind.is_host();
-        (host && !table.is_some_and(|t| t.mapped)).then_some(&facts.extents[..])
+        (host && !self.maps(facts)).then_some(&facts.extents[..])
     }
 
     /// Whether the device reaches an allocation of host memory.
     pub(crate) fn is_mapped(&self, number: AllocationId) -> bool {
-        let table = self.allocations.get(&number).and_then(|a| a.table);
-        let facts = table.and_then(|t| self.tables.get(&t));
-        facts.is_some_and(|t| t.mapped)
+        self.allocation(number).is_some_and(|a| self.maps(a))
     }
 
     /// Of host memory, how much more the device's DMA could reach, and how much at most.
@@ -317,31 +251,31 @@ impl Ledger {
 
     /// Whether memory of this type is on its way back to whoever hands it out.
     pub(crate) fn is_ending(&self, memory: MemoryTypeId) -> bool {
-        let of = |(number, ()): (&AllocationId, &())| self.allocations.get(number);
-        self.ending
-            .iter()
-            .filter_map(of)
-            .any(|a| a.memory == memory)
+        let of = |(number, _): (u64, &Ending)| self.allocations.get(number);
+        let mut all = self.ending.iter().filter_map(of);
+        all.any(|a| a.memory == memory)
     }
 
     /// The tenant of a live buffer.
     pub(crate) fn buffer_tenant(&self, buffer: BufferId) -> Option<TenantId> {
-        self.buffers.get(&buffer).map(|b| b.tenant)
+        self.home(buffer).map(|a| a.tenant)
     }
 
     fn begin(&mut self) {
-        self.each_journal(Journal::Begin);
+        self.timelines.begin();
         self.clocks.begin();
+        self.each_journal(Journal::Begin);
     }
 
     fn commit(&mut self) {
-        self.each_journal(Journal::Commit);
         self.clocks.commit();
+        self.each_journal(Journal::Commit);
     }
 
     fn rollback(&mut self) {
-        self.each_journal(Journal::Rollback);
+        self.timelines.rollback();
         self.clocks.rollback();
+        self.each_journal(Journal::Rollback);
     }
 
     fn each_journal(&mut self, what: Journal) {
@@ -352,17 +286,9 @@ impl Ledger {
                 Journal::Rollback => $part.rollback(),
             } )* };
         }
-        each!(
-            self.timelines,
-            self.buffers,
-            self.allocations,
-            self.ending,
-            self.tables,
-            self.attachments,
-            self.imported,
-            self.mapped_bytes,
-            self.due
-        );
+        each!(self.buffers, self.allocations, self.uses, self.ending);
+        each!(self.ends, self.tables, self.due);
+        each!(self.attachments, self.imported, self.mapped_bytes);
         each!(self.used_allocations, self.used_tables);
         for memory in self.memory.values_mut() {
             each!(memory.live, memory.residue, memory.pending);
@@ -375,35 +301,4 @@ enum Journal {
     Begin,
     Commit,
     Rollback,
-}
-
-/// How many holes below the highest used number are granted: more would only make batches longer.
-const GRANTED_HOLES: usize = 64;
-
-fn unused(used: &RangeMap<()>) -> Vec<Run> {
-    let mut runs = Vec::new();
-    let mut end = 0;
-    for (range, ()) in used.iter().take(GRANTED_HOLES) {
-        push_run(&mut runs, end, range.offset);
-        end = range.offset + range.bytes;
-    }
-    let top = used.last_end().max(end);
-    push_run(&mut runs, top, u64::from(u32::MAX));
-    runs
-}
-
-fn push_run(runs: &mut Vec<Run>, from: u64, to: u64) {
-    if let (Ok(first), Ok(count)) = (u32::try_from(from), u32::try_from(to.saturating_sub(from)))
-        && count > 0
-    {
-        runs.push(Run { first, count });
-    }
-}
-
-/// The one-number extent of a range map over numbers.
-fn number(n: u32) -> Extent {
-    Extent {
-        offset: n.into(),
-        bytes: 1,
-    }
 }

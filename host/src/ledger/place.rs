@@ -1,7 +1,8 @@
 //! Judging `place` and `unplace`: who gets which bytes.
 
 use super::request::{Check, Placed};
-use super::{AllocationFacts, Refusal, number};
+use super::{AllocationFacts, Ending, Refusal, Uses};
+use crate::few::Few;
 use gpumm_contract::extent::{round_up, total};
 use gpumm_contract::{
     AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Shows, TenantId,
@@ -17,7 +18,7 @@ impl Check<'_> {
         buffer: BufferId,
         extents: &[Extent],
     ) -> Result<(), Refusal> {
-        if self.ledger.allocations.contains_key(&allocation) {
+        if self.ledger.knows(allocation) {
             return Err(Refusal::InUse("allocation", allocation.0.into()));
         }
         if !self.overlay.granted(allocation, memory, extents) {
@@ -50,30 +51,33 @@ impl Check<'_> {
                 .push((memory, extent.offset + extent.bytes));
         }
         inherited.retire(|p| self.ledger.reached(p));
+        let number = allocation.0.into();
+        if !inherited.is_empty() {
+            let uses = Uses {
+                inherited,
+                ..Uses::default()
+            };
+            self.ledger.uses.insert(number, uses);
+        }
+        let extents = Few::from(extents);
         let placed = AllocationFacts {
             memory,
             buffer,
             tenant,
             bytes,
-            extents: extents.into(),
+            extents: extents.clone(),
             table: None,
-            readers: PointSet::new(),
-            writers: PointSet::new(),
-            inherited,
             holds_content: false,
-            arrives: None,
-            left: None,
-            shows: Shows::AsBefore,
-            ends_after: None,
+            arrives: PointSet::new(),
         };
-        self.ledger.allocations.insert(allocation, placed);
-        self.ledger.used_allocations.set(number(allocation.0), ());
+        self.ledger.allocations.insert(number, placed);
+        self.ledger.used_allocations.set(allocation.0, true);
         self.move_in(buffer, allocation, memory)?;
         self.accepted.placed.push(Placed {
             allocation,
             memory,
             tenant,
-            extents: extents.into(),
+            extents,
         });
         Ok(())
     }
@@ -84,12 +88,12 @@ impl Check<'_> {
         to: AllocationId,
         memory: MemoryTypeId,
     ) -> Result<(), Refusal> {
-        let Some(facts) = self.ledger.buffers.get_mut(&buffer) else {
+        let Some(facts) = self.ledger.buffers.get_mut(buffer.0) else {
             return self.found_buffer(buffer, to);
         };
         let from = std::mem::replace(&mut facts.allocation, to);
         self.superseded.insert(from);
-        let was = self.ledger.allocations.get(&from).map(|a| a.memory);
+        let was = self.ledger.allocation(from).map(|a| a.memory);
         let evicts_to = |m: MemoryTypeId| self.ledger.memory.get(&m).and_then(|m| m.kind.evict_to);
         if was.and_then(evicts_to) == Some(memory) {
             self.accepted.counts.evictions += 1;
@@ -103,15 +107,11 @@ impl Check<'_> {
     pub(super) fn unplace(
         &mut self,
         allocation: AllocationId,
-        after: &PointSet,
+        mut after: PointSet,
     ) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("allocation", allocation.0.into());
-        let facts = self
-            .ledger
-            .allocations
-            .get(&allocation)
-            .ok_or_else(unknown)?;
-        if facts.ends_after.is_some() {
+        let facts = self.ledger.allocation(allocation).ok_or_else(unknown)?;
+        if self.ledger.ending_of(allocation).is_some() {
             return Err(unknown());
         }
         let covers = |p: Point| {
@@ -119,7 +119,8 @@ impl Check<'_> {
                 .iter()
                 .any(|a| a.timeline == p.timeline && a.value >= p.value)
         };
-        let uses = [&facts.readers, &facts.writers, &facts.inherited];
+        let uses = self.ledger.uses_of(allocation);
+        let uses = [&uses.readers, &uses.writers, &uses.inherited];
         if let Some(point) = uses
             .iter()
             .flat_map(|set| set.iter())
@@ -136,14 +137,13 @@ impl Check<'_> {
         self.nobody_imports(facts.table)?;
         let (memory, table) = (facts.memory, facts.table);
         let (buffer, extents) = (facts.buffer, facts.extents.clone());
-        let bytes = facts.bytes;
-        let of = self.ledger.buffers.get(&buffer);
-        let shows = of.map(|b| Shows::after(b.content, b.tenant));
+        let (bytes, tenant) = (facts.bytes, facts.tenant);
+        let of = self.ledger.buffer(buffer);
+        let shows = of.map(|b| Shows::after(b.content, tenant));
         let shows = shows.unwrap_or(Shows::Of(TenantId::NOBODY));
         if !self.superseded.remove(&allocation) {
             self.end_buffer(buffer, allocation)?;
         }
-        let mut after = after.clone();
         after.retire(|p| self.ledger.reached(p));
         if let Some(of) = self.ledger.memory.get_mut(&memory) {
             // Host memory is handed out clean: the pool keeps its own books.
@@ -160,49 +160,60 @@ impl Check<'_> {
         if let Some(table) = table {
             self.end_layout(table);
         }
-        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
-            facts.ends_after = Some(after);
-            facts.shows = shows;
+        match after.iter().next() {
+            Some(point) => {
+                let ledger = &mut *self.ledger;
+                ledger.ends.file(&ledger.timelines, point, allocation);
+            }
+            None => self.over.push(allocation),
         }
-        self.ledger.ending.insert(allocation, ());
-        self.unplaced.insert(allocation);
+        let ending = Ending { after, shows };
+        self.ledger.ending.insert(allocation.0.into(), ending);
+        self.unplaced.push(allocation);
         Ok(())
     }
 
-    /// Allocations whose last point is reached are gone; their numbers may be used again.
+    /// Of the allocations that were filed to be looked at, those whose last point is reached are
+    /// gone, and their numbers may be used again; the others go on waiting.
     pub(super) fn end_allocations(&mut self) {
-        let reached = |p: Point| self.ledger.reached(p);
-        let over = |number: &AllocationId| {
-            let facts = self.ledger.allocations.get(number);
-            facts
-                .and_then(|a| a.ends_after.as_ref())
-                .is_some_and(|after| after.iter().all(reached))
-        };
-        let gone: Vec<AllocationId> = self
-            .ledger
-            .ending
-            .iter()
-            .map(|(&number, ())| number)
-            .filter(over)
-            .collect();
-        for allocation in gone {
-            self.ledger.ending.remove(&allocation);
-            self.ledger.used_allocations.clear(number(allocation.0));
-            if let Some(facts) = self.ledger.allocations.remove(&allocation) {
-                self.accepted
-                    .ended
-                    .push((facts.memory, facts.shows, facts.extents));
+        let ledger = &mut *self.ledger;
+        let mut gone = std::mem::take(&mut self.over);
+        gone.retain(|&allocation| {
+            let after = ledger.ending.get(allocation.0.into()).map(|e| &e.after);
+            let mut after = after.into_iter().flat_map(|after| after.iter());
+            match after.find(|&p| !ledger.timelines.reached(p)) {
+                Some(point) => {
+                    ledger.ends.file(&ledger.timelines, point, allocation);
+                    false
+                }
+                None => true,
             }
+        });
+        gone.sort_unstable();
+        for allocation in gone.drain(..) {
+            let number = allocation.0.into();
+            ledger.used_allocations.set(allocation.0, false);
+            let of = ledger.allocations.get(number);
+            if let Some((of, ending)) = of.zip(ledger.ending.get(number)) {
+                let ended = (of.memory, ending.shows, of.extents.clone());
+                self.accepted.ended.push(ended);
+            }
+            ledger.ending.remove(number);
+            ledger.uses.remove(number);
+            ledger.allocations.remove(number);
         }
+        self.over = gone;
+        self.purge();
+    }
+
+    /// Most of what is pending is placed anew before long; what is not, is looked through now and
+    /// then for what is reached.
+    fn purge(&mut self) {
         for memory in self.ledger.memory.values_mut() {
             if memory.pending.len() > 256 {
                 let timelines = &self.ledger.timelines;
-                let reached = |p: Point| {
-                    timelines
-                        .get(&p.timeline)
-                        .is_some_and(|t| t.completed >= p.value)
-                };
-                memory.pending.retain(|after| !after.iter().all(reached));
+                let over = |after: &PointSet| after.iter().all(|p| timelines.reached(p));
+                memory.pending.retain(|after| !over(after));
             }
         }
     }

@@ -3,14 +3,15 @@
 use super::{BufferFacts, Ledger, Refusal};
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
+use crate::few::Few;
 use gpumm_contract::facts::Content;
-use gpumm_contract::plan::{self, Op, Status};
+use gpumm_contract::plan::{Lists, Op, Status};
 use gpumm_contract::request::{Access, Batch, Request};
+use gpumm_contract::wire::{Kind, Reader};
 use gpumm_contract::{
     AllocationId, BufferId, Extent, MemoryTypeId, Point, Shows, TableId, TenantId,
 };
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// What accepted plans did, counted from the first one on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(crate) struct Accepted {
     /// New places, with the tenant that will see them.
     pub(crate) placed: Vec<Placed>,
     /// Allocations that are over.
-    pub(crate) ended: Vec<(MemoryTypeId, Shows, Arc<[Extent]>)>,
+    pub(crate) ended: Vec<(MemoryTypeId, Shows, Few<Extent>)>,
     /// Buffers that were given up.
     pub(crate) poisoned: Vec<BufferId>,
     /// Allocations whose memory the plan says is mapped.
@@ -65,7 +66,7 @@ pub(crate) struct Placed {
     pub(crate) allocation: AllocationId,
     pub(crate) memory: MemoryTypeId,
     pub(crate) tenant: TenantId,
-    pub(crate) extents: Arc<[Extent]>,
+    pub(crate) extents: Few<Extent>,
 }
 
 impl Accepted {
@@ -90,11 +91,15 @@ pub(super) struct Check<'a> {
     /// Whether that request's buffer has lost its place.
     ended: bool,
     /// Allocations ended by this plan.
-    pub(super) unplaced: BTreeSet<AllocationId>,
+    pub(super) unplaced: Vec<AllocationId>,
     /// Places that their buffers have left in this request.
     pub(super) superseded: BTreeSet<AllocationId>,
-    /// Tables that nobody holds any more.
-    pub(super) must_drop: BTreeSet<TableId>,
+    /// Allocations to be looked at, whether they are over.
+    pub(super) over: Vec<AllocationId>,
+    /// How many tables nobody holds any more: the plan must drop them.
+    pub(super) orphans: usize,
+    /// Live tables whose mapping this plan has ended.
+    pub(super) unmapped: BTreeSet<TableId>,
     /// Buffers that the current request must give up.
     pub(super) must_poison: BTreeSet<BufferId>,
 }
@@ -109,23 +114,61 @@ impl Ledger {
         overlay: &Overlay,
         words: &[u64],
     ) -> Result<Accepted, Refusal> {
-        let ops = plan::decode(words)?;
+        let mut lists = std::mem::take(&mut self.lists);
+        let judged = self.judge(batch, overlay, words, &mut lists);
+        self.lists = lists;
+        self.lists.trim();
+        judged
+    }
+
+    fn judge(
+        &mut self,
+        batch: &Batch,
+        overlay: &Overlay,
+        words: &[u64],
+        lists: &mut Lists,
+    ) -> Result<Accepted, Refusal> {
+        // ORDER: a plan that cannot be read to its end is refused before anything else.
+        let mut all = Reader::new(words, Kind::Plan)?;
+        let (mut places, mut unplaces, mut runs, mut performed) = (0, 0, 0, 0);
+        while let Some(item) = all.next()? {
+            match Op::outline(&item)? {
+                Op::Place { .. } => places += 1,
+                Op::Unplace { .. } => unplaces += 1,
+                Op::Table { .. } | Op::DropTable { .. } | Op::MapDma { .. } => {}
+                Op::Answer { .. } | Op::Poison { .. } => {}
+                op => {
+                    performed += 1;
+                    runs += usize::from(matches!(op, Op::Run { .. }));
+                }
+            }
+        }
+        let accepted = Accepted {
+            answers: Vec::with_capacity(batch.requests.len()),
+            ops: Vec::with_capacity(performed),
+            runs: Vec::with_capacity(runs),
+            placed: Vec::with_capacity(places),
+            high_water: Vec::with_capacity(places),
+            ..Accepted::default()
+        };
         self.begin();
         let mut check = Check {
             ledger: self,
             overlay,
             batch,
-            accepted: Accepted::default(),
+            accepted,
             request: 0,
             ran: false,
             founded: false,
             ended: false,
-            unplaced: BTreeSet::new(),
+            unplaced: Vec::with_capacity(unplaces),
             superseded: BTreeSet::new(),
-            must_drop: BTreeSet::new(),
+            over: Vec::with_capacity(unplaces),
+            orphans: 0,
+            unmapped: BTreeSet::new(),
             must_poison: BTreeSet::new(),
         };
-        match check.plan(&ops) {
+        match check.plan(words, lists) {
             Ok(()) => {
                 let accepted = check.accepted;
                 self.commit();
@@ -144,46 +187,48 @@ impl Ledger {
     }
 }
 
-impl Check<'_> {
-    fn plan(&mut self, ops: &[Op<'_>]) -> Result<(), Refusal> {
-        self.accepted.counts.plan_ops = ops.len() as u64;
+impl<'a> Check<'a> {
+    fn plan(&mut self, words: &[u64], lists: &mut Lists) -> Result<(), Refusal> {
+        let mut ops = Reader::new(words, Kind::Plan)?;
+        self.accepted.counts.plan_ops = ops.count().into();
         self.begin_request();
-        for op in ops {
-            self.op(op)?;
+        while let Some(item) = ops.next()? {
+            self.op(Op::read(&item, lists)?)?;
         }
         let (answered, requests) = (self.request, self.batch.requests.len() as u32);
         if answered != requests {
             return Err(Refusal::Unanswered { answered, requests });
         }
-        if let Some(&table) = self.must_drop.first() {
+        if let Some(table) = self.leaked() {
             return Err(Refusal::TableLeaked(table));
         }
         // What ended with nothing left to wait for is over now, not at the next retire.
         self.end_allocations();
-        let placed = |number| self.ledger.allocations.contains_key(&number);
-        let unplaced = |number| self.unplaced.contains(&number);
+        self.unplaced.sort_unstable();
+        let placed = |number| self.ledger.knows(number);
+        let unplaced = |number| self.unplaced.binary_search(&number).is_ok();
         match self.overlay.disagreement(placed, unplaced) {
             Some(number) => Err(Refusal::StrategyDisagrees(number)),
             None => Ok(()),
         }
     }
 
-    fn op(&mut self, op: &Op<'_>) -> Result<(), Refusal> {
+    fn op(&mut self, op: Op<'_>) -> Result<(), Refusal> {
         match op {
-            Op::Answer { request, status } => self.answer(*request, *status),
+            Op::Answer { request, status } => self.answer(request, status),
             Op::Place {
                 allocation,
                 memory,
                 buffer,
                 extents,
-            } => self.place(*allocation, *memory, *buffer, extents),
-            Op::Unplace { allocation, after } => self.unplace(*allocation, after),
+            } => self.place(allocation, memory, buffer, &extents),
+            Op::Unplace { allocation, after } => self.unplace(allocation, after),
             Op::Table {
                 table,
                 allocation,
                 segments,
-            } => self.table(*table, *allocation, segments),
-            Op::DropTable { table } => self.drop_table(*table),
+            } => self.table(table, allocation, &segments),
+            Op::DropTable { table } => self.drop_table(table),
             Op::Copy {
                 at,
                 source,
@@ -191,37 +236,32 @@ impl Check<'_> {
                 source_offset,
                 target_offset,
                 bytes,
-            } => self.copy(
-                *at,
-                [*source, *target],
-                [*source_offset, *target_offset],
-                *bytes,
-            ),
+            } => self.copy(at, [source, target], [source_offset, target_offset], bytes),
             Op::Fill {
                 at,
                 table,
                 offset,
                 bytes,
                 pattern,
-            } => self.fill(*at, *table, *offset, *bytes, *pattern),
-            Op::Run { at, job, tables } => self.run(*at, *job, tables),
-            Op::Wait { timeline, point } => self.wait(*timeline, *point),
-            Op::Signal { at } => self.signal(*at),
-            Op::MapDma { table } => self.map_dma(*table),
-            Op::UnmapDma { table } => self.unmap_dma(*table),
+            } => self.fill(at, table, offset, bytes, pattern),
+            Op::Run { at, job, tables } => self.run(at, job, &tables),
+            Op::Wait { timeline, point } => self.wait(timeline, point),
+            Op::Signal { at } => self.signal(at),
+            Op::MapDma { table } => self.map_dma(table),
+            Op::UnmapDma { table } => self.unmap_dma(table),
             Op::UpdatePtes { .. } => Err(Refusal::Unsupported("update-ptes")),
             Op::InvalidateTlb { .. } => Err(Refusal::Unsupported("invalidate-tlb")),
             Op::Notify {
                 device,
                 attachment,
                 gate,
-            } => self.notify(*device, *attachment, *gate),
-            Op::Poison { buffer } => self.poison(*buffer),
+            } => self.notify(device, attachment, gate),
+            Op::Poison { buffer } => self.poison(buffer),
         }
     }
 
     /// The access of the current request.
-    pub(super) fn access(&self) -> Option<&Access> {
+    pub(super) fn access(&self) -> Option<&'a Access> {
         match self.batch.requests.get(self.request as usize) {
             Some(Request::Access(access)) => Some(access),
             _ => None,
@@ -237,8 +277,8 @@ impl Check<'_> {
     /// Whose a place for a buffer would be, and how large: of a live buffer, or of the one that
     /// the current request creates.
     pub(super) fn owner(&self, buffer: BufferId) -> Result<(TenantId, u64), Refusal> {
-        if let Some(facts) = self.ledger.buffers.get(&buffer) {
-            return Ok((facts.tenant, facts.bytes));
+        if let Some(home) = self.ledger.home(buffer) {
+            return Ok((home.tenant, home.bytes));
         }
         match self.batch.requests.get(self.request as usize) {
             Some(Request::Create(create)) if create.buffer == buffer => {
@@ -258,15 +298,13 @@ impl Check<'_> {
             return Err(Refusal::Unknown("buffer", buffer.0));
         };
         let facts = BufferFacts {
-            tenant: create.tenant,
-            bytes: create.bytes,
             placement: create.placement,
             priority: create.priority,
             stamp: create.stamp,
             content: Content::Never,
             allocation,
         };
-        self.ledger.buffers.insert(buffer, facts);
+        self.ledger.buffers.insert(buffer.0, facts);
         self.founded = true;
         Ok(())
     }
@@ -279,7 +317,7 @@ impl Check<'_> {
     ) -> Result<(), Refusal> {
         match self.batch.requests.get(self.request as usize) {
             Some(Request::Release(released)) if *released == buffer => {
-                self.ledger.buffers.remove(&buffer);
+                self.ledger.buffers.remove(buffer.0);
                 self.ended = true;
                 Ok(())
             }
@@ -300,11 +338,16 @@ impl Check<'_> {
     }
 
     fn retire(&mut self, point: Point) {
-        if let Some(facts) = self.ledger.timelines.get_mut(&point.timeline) {
+        let ledger = &mut *self.ledger;
+        if let Some(facts) = ledger.timelines.get_mut(point.timeline) {
             facts.completed = facts.completed.max(point.value);
         }
-        self.ledger.clocks.retire(point);
+        ledger.clocks.retire(&ledger.timelines, point);
         self.end_holds(point);
+        let ledger = &mut *self.ledger;
+        while let Some(allocation) = ledger.ends.take(&ledger.timelines, point) {
+            self.over.push(allocation);
+        }
         self.end_allocations();
     }
 
@@ -342,7 +385,7 @@ impl Check<'_> {
             },
         };
         let lost =
-            matches!(request, Request::Release(b) if !good && self.ledger.buffers.contains_key(b));
+            matches!(request, Request::Release(b) if !good && self.ledger.buffer(*b).is_some());
         if done != good || lost {
             return Err(Refusal::FalseAnswer {
                 request: expected,

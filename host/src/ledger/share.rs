@@ -1,5 +1,6 @@
 //! Judging `attach`, `detach` and `notify`: who on other devices reads which buffer.
 
+use super::facts::By;
 use super::request::Check;
 use super::{AttachmentFacts, Ledger, Refusal};
 use crate::executor::DeviceOp;
@@ -7,7 +8,6 @@ use crate::runtime::IMPORT;
 use crate::share::Notice;
 use gpumm_contract::facts::{Fact, Role};
 use gpumm_contract::request::{Attach, Detach};
-use gpumm_contract::table::Holder;
 use gpumm_contract::{
     AllocationId, AttachmentId, BufferId, DeviceId, Extent, MemoryTypeId, Point, PointSet, TableId,
 };
@@ -40,10 +40,11 @@ impl Ledger {
     /// What an import that was just accepted reads, and from when on; none when it is over.
     pub(crate) fn shared(&self, attachment: AttachmentId) -> Option<Shared> {
         let of = self.attachments.get(&attachment)?;
-        let table = self.tables.get(&of.table)?;
-        let home = self.allocations.get(&table.allocation)?;
-        let mut after = home.writers.clone();
-        after.join(&home.inherited);
+        let table = self.table_facts(of.table)?;
+        let home = self.allocation(table.allocation)?;
+        let uses = self.uses_of(table.allocation);
+        let mut after = uses.writers.clone();
+        after.join(&uses.inherited);
         after.retire(|p| self.reached(p));
         let extents = home.extents.to_vec();
         Some(Shared { extents, after })
@@ -51,20 +52,20 @@ impl Ledger {
 
     /// The allocation of a live buffer.
     pub(crate) fn home_of(&self, buffer: BufferId) -> Option<AllocationId> {
-        self.buffers.get(&buffer).map(|b| b.allocation)
+        self.buffer(buffer).map(|b| b.allocation)
     }
 
     /// Whose allocation it is, and of which memory type.
     pub(crate) fn owner_of(&self, number: AllocationId) -> Option<(MemoryTypeId, BufferId)> {
-        let facts = self.allocations.get(&number)?;
+        let facts = self.allocation(number)?;
         Some((facts.memory, facts.buffer))
     }
 
     /// What a released buffer's memory still waits for.
     pub(crate) fn ends_after(&self, allocation: AllocationId, buffer: BufferId) -> PointSet {
-        let facts = self.allocations.get(&allocation);
-        let mine = facts.filter(|a| a.buffer == buffer);
-        mine.and_then(|a| a.ends_after.clone()).unwrap_or_default()
+        let mine = self.allocation(allocation).filter(|a| a.buffer == buffer);
+        let ending = mine.and_then(|_| self.ending_of(allocation));
+        ending.map(|e| e.after.clone()).unwrap_or_default()
     }
 }
 
@@ -72,8 +73,8 @@ impl Check<'_> {
     /// Whether an import may begin: the buffer is alive in host memory of its own device, shows
     /// nothing but itself, and the device does not import it yet.
     pub(super) fn attachable(&self, attach: &Attach) -> Option<TableId> {
-        let buffer = self.ledger.buffers.get(&attach.buffer)?;
-        let home = self.ledger.allocations.get(&buffer.allocation)?;
+        let buffer = self.ledger.buffer(attach.buffer)?;
+        let home = self.ledger.allocation(buffer.allocation)?;
         if !buffer.content.moves() || !home.holds_content {
             return None;
         }
@@ -83,7 +84,7 @@ impl Check<'_> {
         let mut others = self.ledger.importers(table).filter_map(device_of);
         let fresh = !self.ledger.attachments.contains_key(&attach.attachment);
         let gate = |role: &Role| *role == Role::Gate(attach.device);
-        let may = self.ledger.timelines.iter().any(|(_, t)| gate(&t.role));
+        let may = self.ledger.timelines.iter().any(|t| gate(&t.role));
         (fresh && may && !others.any(|d| d == attach.device)).then_some(table)
     }
 
@@ -125,17 +126,16 @@ impl Check<'_> {
         let unknown = || Refusal::Unknown("attachment", attachment.0);
         let of = self.ledger.attachments.get(&attachment);
         let (owner, table) = of.map(|a| (a.device, a.table)).ok_or_else(unknown)?;
-        let role = self.ledger.timelines.get(&gate.timeline).map(|t| t.role);
+        let role = self.ledger.timelines.get(gate.timeline).map(|t| t.role);
         if owner != device || role != Some(Role::Gate(device)) {
             return Err(Refusal::WrongGate {
                 attachment,
                 timeline: gate.timeline,
             });
         }
-        let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
+        let facts = self.ledger.table_facts(table).ok_or_else(unknown)?;
         let allocation = facts.allocation;
-        let left = self.ledger.allocations.get(&allocation).map(|a| a.left);
-        if let Some(Some(point)) = left {
+        if let Some(point) = self.ledger.uses_of(allocation).left.iter().next() {
             return Err(Refusal::NotOrdered {
                 allocation,
                 timeline: gate.timeline,
@@ -145,7 +145,7 @@ impl Check<'_> {
         self.advance(gate)?;
         self.end_import(attachment);
         self.record(allocation, gate, true);
-        self.hold(table, Holder::Mapping, gate);
+        self.hold(table, By::Import, gate);
         let notice = Notice {
             device,
             attachment,
@@ -166,7 +166,7 @@ impl Check<'_> {
     /// An operation of an engine stands on the timeline of one: what others reach is not a plan's
     /// to advance, but by `notify`.
     pub(super) fn on_engine(&self, at: Point) -> Result<(), Refusal> {
-        match self.ledger.timelines.get(&at.timeline).map(|t| t.role) {
+        match self.ledger.timelines.get(at.timeline).map(|t| t.role) {
             Some(Role::Run | Role::Copy) => Ok(()),
             Some(_) => Err(Refusal::NotAnEngine(at.timeline)),
             None => Err(Refusal::Unknown("timeline", at.timeline.0.into())),

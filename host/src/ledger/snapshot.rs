@@ -1,9 +1,11 @@
 //! The facts as a restored component gets them.
 
-use super::Ledger;
-use gpumm_contract::Point;
+use super::{Held, Ledger};
 use gpumm_contract::facts::{BufferFact, Content, Fact};
+use gpumm_contract::table::Hold;
 use gpumm_contract::wire::{Kind, Writer};
+use gpumm_contract::{BufferId, Point, TableId};
+use std::collections::BTreeMap;
 
 /// Facts per list: a restore goes in parts, so that no list grows without bound.
 const PART: u32 = 4096;
@@ -12,26 +14,32 @@ impl Ledger {
     /// Every fact, in the order a mechanism takes them.
     pub(crate) fn facts(&self) -> impl Iterator<Item = Fact> {
         let memory = self.memory.values().map(|m| Fact::Memory(m.kind));
-        let timelines = self.timelines.iter().map(|(&timeline, t)| Fact::Timeline {
+        let timelines = self.timelines.iter().map(|t| Fact::Timeline {
             completed: Point {
-                timeline,
+                timeline: t.id,
                 value: t.completed,
             },
             role: t.role,
         });
-        let tables = self.tables.iter().map(|(&table, t)| Fact::Table {
-            table,
-            layout: t.layout,
-            mapped: t.mapped,
-            holds: t.holds.clone(),
-            segments: t.segments.to_vec(),
+        let mut holds = self.holds();
+        // INVARIANT: tables and allocations are filed under 32-bit numbers.
+        let tables = self.tables.iter().map(move |(table, t)| {
+            let table = TableId(table as u32);
+            Fact::Table {
+                table,
+                layout: t.layout,
+                mapped: t.mapped,
+                holds: holds.remove(&table).unwrap_or_default(),
+                segments: t.segments.to_vec(),
+            }
         });
-        let buffers = self.buffers.iter().filter_map(|(&buffer, b)| {
-            let a = self.allocations.get(&b.allocation)?;
+        let buffers = self.buffers.iter().filter_map(|(buffer, b)| {
+            let a = self.allocation(b.allocation)?;
+            let uses = self.uses_of(b.allocation);
             Some(Fact::Buffer(BufferFact {
-                buffer,
-                tenant: b.tenant,
-                bytes: b.bytes,
+                buffer: BufferId(buffer),
+                tenant: a.tenant,
+                bytes: a.bytes,
                 placement: b.placement,
                 priority: b.priority,
                 stamp: b.stamp,
@@ -39,11 +47,11 @@ impl Ledger {
                 allocation: b.allocation,
                 memory: a.memory,
                 table: a.table?,
-                arrives: a.arrives,
+                arrives: a.arrives.iter().next(),
                 extents: a.extents.to_vec(),
-                readers: a.readers.clone(),
-                writers: a.writers.clone(),
-                inherited: a.inherited.clone(),
+                readers: uses.readers.clone(),
+                writers: uses.writers.clone(),
+                inherited: uses.inherited.clone(),
             }))
         });
         let free = self.memory.iter().flat_map(|(&memory, m)| {
@@ -71,19 +79,31 @@ impl Ledger {
             .chain(self.attachment_facts())
     }
 
+    /// The holds of every table that is held, in the order in which they began.
+    fn holds(&self) -> BTreeMap<TableId, Vec<Hold>> {
+        let mut all: Vec<(Point, Held)> = self.due.iter(&self.timelines).collect();
+        all.sort_unstable_by_key(|(_, held)| held.number);
+        let mut by_table: BTreeMap<TableId, Vec<Hold>> = BTreeMap::new();
+        for (until, held) in all {
+            let of = by_table.entry(held.table).or_default();
+            of.extend(held.by.holds(until));
+        }
+        by_table
+    }
+
     /// Host memory that live buffers have left and that still has their content.
     fn leaving(&self) -> impl Iterator<Item = Fact> {
-        self.ending.iter().filter_map(|(number, ())| {
+        self.ending.iter().filter_map(|(number, ending)| {
             let a = self.allocations.get(number)?;
-            let of = self.buffers.get(&a.buffer)?;
+            let of = self.buffer(a.buffer)?;
             let host = self.memory.get(&a.memory)?.kind.is_host();
             (host && of.content != Content::Poisoned).then_some(())?;
             Some(Fact::Leaving {
                 table: a.table?,
                 buffer: a.buffer,
-                arrives: a.arrives,
-                left: a.left?,
-                after: a.ends_after.clone()?,
+                arrives: a.arrives.iter().next(),
+                left: self.uses.get(number)?.left.iter().next()?,
+                after: ending.after.clone(),
             })
         })
     }

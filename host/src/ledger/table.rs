@@ -1,10 +1,10 @@
 //! Judging `table` and `drop-table`, and keeping the mirror of the holders.
 
+use super::facts::By;
 use super::request::Check;
-use super::{Refusal, TableFacts, number};
-use gpumm_contract::table::{Hold, Holder};
+use super::{Held, Refusal, TableFacts};
+use crate::few::Few;
 use gpumm_contract::{AllocationId, Extent, Point, PointSet, Segment, TableId};
-use std::sync::Arc;
 
 impl Check<'_> {
     pub(super) fn table(
@@ -13,45 +13,35 @@ impl Check<'_> {
         allocation: AllocationId,
         segments: &[Segment],
     ) -> Result<(), Refusal> {
-        if self.ledger.tables.contains_key(&table) {
+        if self.ledger.tables.contains(table.0.into()) {
             return Err(Refusal::InUse("table", table.0.into()));
         }
         let unknown = || Refusal::Unknown("allocation", allocation.0.into());
-        let facts = self
-            .ledger
-            .allocations
-            .get(&allocation)
-            .ok_or_else(unknown)?;
-        let kind = self
-            .ledger
-            .memory
-            .get(&facts.memory)
-            .ok_or_else(unknown)?
-            .kind;
-        if facts.table.is_some() || facts.ends_after.is_some() {
+        let facts = self.ledger.allocation(allocation).ok_or_else(unknown)?;
+        let memory = self.ledger.memory.get(&facts.memory).ok_or_else(unknown)?;
+        let kind = &memory.kind;
+        if facts.table.is_some() || self.ledger.ending_of(allocation).is_some() {
             return Err(Refusal::WrongTable(table));
         }
         if !describes(segments, &facts.extents, kind.base, kind.max_segment) {
             return Err(Refusal::WrongTable(table));
         }
         let (memory, buffer) = (facts.memory, facts.buffer);
-        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
+        if let Some(facts) = self.ledger.allocations.get_mut(allocation.0.into()) {
             facts.table = Some(table);
         }
-        let segments: Arc<[Segment]> = segments.into();
-        self.ledger.tables.insert(
-            table,
-            TableFacts {
-                allocation,
-                memory,
-                buffer,
-                segments,
-                layout: true,
-                mapped: false,
-                holds: Vec::new(),
-            },
-        );
-        self.ledger.used_tables.set(number(table.0), ());
+        let facts = TableFacts {
+            allocation,
+            memory,
+            buffer,
+            segments: Few::from(segments),
+            layout: true,
+            mapped: false,
+            orphan: false,
+            holds: 0,
+        };
+        self.ledger.tables.insert(table.0.into(), facts);
+        self.ledger.used_tables.set(table.0, true);
         Ok(())
     }
 
@@ -59,56 +49,78 @@ impl Check<'_> {
     /// buffer's place.
     pub(super) fn drop_table(&mut self, table: TableId) -> Result<(), Refusal> {
         let unknown = || Refusal::Unknown("table", table.0.into());
-        let facts = self.ledger.tables.get(&table).ok_or_else(unknown)?;
-        if facts.layout || !facts.holds.is_empty() {
+        let facts = self.ledger.table_facts(table).ok_or_else(unknown)?;
+        if facts.layout || facts.holds > 0 {
             return Err(Refusal::TableInUse(table));
         }
         if facts.mapped {
             return Err(Refusal::StillMapped(table));
         }
-        self.ledger.tables.remove(&table);
-        self.ledger.used_tables.clear(number(table.0));
-        self.must_drop.remove(&table);
+        if facts.orphan {
+            self.orphans -= 1;
+        }
+        self.ledger.tables.remove(table.0.into());
+        self.ledger.used_tables.set(table.0, false);
+        self.unmapped.remove(&table);
         Ok(())
     }
 
     /// A device operation holds a table until its point.
-    pub(super) fn hold(&mut self, table: TableId, holder: Holder, until: Point) {
-        if let Some(facts) = self.ledger.tables.get_mut(&table) {
-            facts.holds.push(Hold { holder, until });
-        }
-        match self.ledger.due.get_mut(&until) {
-            Some(tables) => tables.push(table),
-            None => _ = self.ledger.due.insert(until, vec![table]),
+    pub(super) fn hold(&mut self, table: TableId, by: By, until: Point) {
+        let ledger = &mut *self.ledger;
+        if let Some(facts) = ledger.tables.get_mut(table.0.into()) {
+            facts.holds += 1;
+            ledger.holds += 1;
+            let number = ledger.holds;
+            let held = Held { table, by, number };
+            ledger.due.file(&ledger.timelines, until, held);
         }
     }
 
     /// The layout's hold ends.
     pub(super) fn end_layout(&mut self, table: TableId) {
-        if let Some(facts) = self.ledger.tables.get_mut(&table) {
+        if let Some(facts) = self.ledger.tables.get_mut(table.0.into()) {
             facts.layout = false;
-            if facts.holds.is_empty() {
-                self.must_drop.insert(table);
+            if facts.holds == 0 {
+                self.orphans += 1;
+                facts.orphan = true;
             }
         }
     }
 
+    /// The first of the tables that nobody holds any more and that the plan has not dropped.
+    ///
+    /// Complexity: a walk over all tables, if there is one.
+    pub(super) fn leaked(&self) -> Option<TableId> {
+        let mut all = self.ledger.tables.iter();
+        let leaked = |(_, facts): &(u64, &TableFacts)| facts.orphan;
+        // INVARIANT: they are filed under 32-bit numbers.
+        let leaked = (self.orphans > 0).then(|| all.find(leaked)).flatten();
+        leaked.map(|(number, _)| TableId(number as u32))
+    }
+
     /// Nothing in flight uses an allocation any more: the points of what did are reached.
     fn at_rest(&mut self, allocation: AllocationId) {
-        let idle = |set: &PointSet| set.iter().all(|p| self.ledger.reached(p));
-        let Some(facts) = self.ledger.allocations.get(&allocation) else {
+        let ledger = &mut *self.ledger;
+        let number = allocation.0.into();
+        let Some(uses) = ledger.uses.get(number) else {
             return;
         };
+        let idle = |set: &PointSet| set.iter().all(|p| ledger.timelines.reached(p));
         let [readers, writers, inherited] =
-            [&facts.readers, &facts.writers, &facts.inherited].map(idle);
-        if let Some(facts) = self.ledger.allocations.get_mut(&allocation) {
+            [&uses.readers, &uses.writers, &uses.inherited].map(idle);
+        if readers && writers && inherited && uses.left.is_empty() {
+            ledger.uses.remove(number);
+            return;
+        }
+        if let Some(uses) = ledger.uses.get_mut(number) {
             for (set, idle) in [
-                (&mut facts.readers, readers),
-                (&mut facts.writers, writers),
-                (&mut facts.inherited, inherited),
+                (&mut uses.readers, readers),
+                (&mut uses.writers, writers),
+                (&mut uses.inherited, inherited),
             ] {
                 if idle {
-                    *set = PointSet::new();
+                    set.clear();
                 }
             }
         }
@@ -116,33 +128,24 @@ impl Check<'_> {
 
     /// Holds whose point is reached end.
     pub(super) fn end_holds(&mut self, reached: Point) {
-        let range = Point {
-            value: 0,
-            ..reached
-        }..=reached;
-        let points: Vec<Point> = self
-            .ledger
-            .due
-            .range(range)
-            .map(|(&point, _)| point)
-            .collect();
-        for point in points {
-            for table in self.ledger.due.remove(&point).unwrap_or_default() {
-                let Some(facts) = self.ledger.tables.get_mut(&table) else {
-                    continue;
-                };
-                facts.holds.retain(|h| h.until != point);
-                if !facts.holds.is_empty() {
-                    continue;
-                }
-                // Most tables rest most of the time: they keep no room for holders.
-                facts.holds = Vec::new();
-                let (allocation, layout) = (facts.allocation, facts.layout);
-                if !layout {
-                    self.must_drop.insert(table);
-                }
-                self.at_rest(allocation);
+        loop {
+            let ledger = &mut *self.ledger;
+            let Some(held) = ledger.due.take(&ledger.timelines, reached) else {
+                return;
+            };
+            let Some(facts) = ledger.tables.get_mut(held.table.0.into()) else {
+                continue;
+            };
+            facts.holds = facts.holds.saturating_sub(1);
+            if facts.holds > 0 {
+                continue;
             }
+            if !facts.layout && !facts.orphan {
+                self.orphans += 1;
+                facts.orphan = true;
+            }
+            let allocation = facts.allocation;
+            self.at_rest(allocation);
         }
     }
 }

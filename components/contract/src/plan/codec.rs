@@ -7,6 +7,7 @@ use crate::id::{
 };
 use crate::point::{Point, PointSet};
 use crate::wire::{Item, Kind, Reader, WireError, Writer};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 impl Op<'_> {
@@ -101,8 +102,22 @@ impl Op<'_> {
         }
     }
 
-    /// Reads one operation.
+    /// Reads one operation with lists of its own.
     pub fn decode(item: &Item<'_>) -> Result<Op<'static>, WireError> {
+        Op::read_into(item, Own)
+    }
+
+    /// Reads one operation; its lists take the room of those of the one that was read before.
+    pub fn read<'a>(item: &Item<'_>, lists: &'a mut Lists) -> Result<Op<'a>, WireError> {
+        Op::read_into(item, lists)
+    }
+
+    /// Whether an operation can be read, and which one it is: itself, but with empty lists.
+    pub fn outline(item: &Item<'_>) -> Result<Op<'static>, WireError> {
+        Op::read_into(item, Nowhere)
+    }
+
+    fn read_into<'a>(item: &Item<'_>, room: impl Room<'a>) -> Result<Op<'a>, WireError> {
         let wrong = || WireError::Value(item.number);
         let table = |word: u64| item.narrow(word).map(TableId);
         let at = |value: u64| Point {
@@ -120,22 +135,19 @@ impl Op<'_> {
                     allocation: AllocationId(item.operand),
                     memory: MemoryTypeId(u8::try_from(memory).map_err(|_| wrong())?),
                     buffer: BufferId(buffer),
-                    extents: pairs(item, rest)?
-                        .map(|(offset, bytes)| Extent { offset, bytes })
-                        .collect(),
+                    extents: room.extents(
+                        pairs(item, rest)?.map(|(offset, bytes)| Extent { offset, bytes }),
+                    ),
                 }
             }
             3 => {
-                let mut after = PointSet::new();
-                for (timeline, value) in pairs(item, item.body)? {
-                    after.add(Point {
-                        timeline: TimelineId(item.narrow(timeline)?),
-                        value,
-                    });
-                }
+                let point = |(timeline, value)| {
+                    let timeline = TimelineId(item.narrow(timeline)?);
+                    Ok(Point { timeline, value })
+                };
                 Op::Unplace {
                     allocation: AllocationId(item.operand),
-                    after,
+                    after: room.points(pairs(item, item.body)?.map(point))?,
                 }
             }
             4 => {
@@ -143,9 +155,9 @@ impl Op<'_> {
                 Op::Table {
                     table: TableId(item.operand),
                     allocation: AllocationId(item.narrow(allocation)?),
-                    segments: pairs(item, rest)?
-                        .map(|(address, bytes)| Segment { address, bytes })
-                        .collect(),
+                    segments: room.segments(
+                        pairs(item, rest)?.map(|(address, bytes)| Segment { address, bytes }),
+                    ),
                 }
             }
             5..=7 => {
@@ -198,7 +210,7 @@ impl Op<'_> {
             }
             12 => {
                 let ([value, job], rest) = item.at_least()?;
-                let tables = rest.iter().map(|&t| table(t)).collect::<Result<_, _>>()?;
+                let tables = room.tables(rest.iter().map(|&t| table(t)))?;
                 Op::Run {
                     at: at(value),
                     job: JobId(job),
@@ -234,6 +246,123 @@ impl Op<'_> {
             })?,
             _ => return Err(item.unknown()),
         })
+    }
+}
+
+/// Room for the lists of one operation, to be used again for the next one.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    extents: Vec<Extent>,
+    segments: Vec<Segment>,
+    tables: Vec<TableId>,
+}
+
+/// How much room is kept when there is no telling whether it is needed again.
+const KEPT: usize = 1024;
+
+impl Lists {
+    /// Gives room back that only an unusually long list needs.
+    pub fn trim(&mut self) {
+        self.extents.clear();
+        self.extents.shrink_to(KEPT);
+        self.segments.clear();
+        self.segments.shrink_to(KEPT);
+        self.tables.clear();
+        self.tables.shrink_to(KEPT);
+    }
+}
+
+/// Where the lists of an operation that is read go.
+trait Room<'a> {
+    fn extents(self, list: impl Iterator<Item = Extent>) -> Cow<'a, [Extent]>;
+    fn segments(self, list: impl Iterator<Item = Segment>) -> Cow<'a, [Segment]>;
+    fn tables(
+        self,
+        list: impl Iterator<Item = Result<TableId, WireError>>,
+    ) -> Result<Cow<'a, [TableId]>, WireError>;
+
+    fn points(
+        self,
+        list: impl Iterator<Item = Result<Point, WireError>>,
+    ) -> Result<PointSet, WireError>
+    where
+        Self: Sized,
+    {
+        list.collect()
+    }
+}
+
+/// Each list gets room of its own.
+struct Own;
+
+impl Room<'static> for Own {
+    fn extents(self, list: impl Iterator<Item = Extent>) -> Cow<'static, [Extent]> {
+        list.collect()
+    }
+
+    fn segments(self, list: impl Iterator<Item = Segment>) -> Cow<'static, [Segment]> {
+        list.collect()
+    }
+
+    fn tables(
+        self,
+        list: impl Iterator<Item = Result<TableId, WireError>>,
+    ) -> Result<Cow<'static, [TableId]>, WireError> {
+        list.collect()
+    }
+}
+
+/// What is in the lists is looked at, but not kept.
+struct Nowhere;
+
+impl Room<'static> for Nowhere {
+    fn extents(self, _: impl Iterator<Item = Extent>) -> Cow<'static, [Extent]> {
+        Cow::Borrowed(&[])
+    }
+
+    fn segments(self, _: impl Iterator<Item = Segment>) -> Cow<'static, [Segment]> {
+        Cow::Borrowed(&[])
+    }
+
+    fn tables(
+        self,
+        mut list: impl Iterator<Item = Result<TableId, WireError>>,
+    ) -> Result<Cow<'static, [TableId]>, WireError> {
+        list.try_for_each(|table| table.map(|_| ()))?;
+        Ok(Cow::Borrowed(&[]))
+    }
+
+    fn points(
+        self,
+        mut list: impl Iterator<Item = Result<Point, WireError>>,
+    ) -> Result<PointSet, WireError> {
+        list.try_for_each(|point| point.map(|_| ()))?;
+        Ok(PointSet::new())
+    }
+}
+
+impl<'a> Room<'a> for &'a mut Lists {
+    fn extents(self, list: impl Iterator<Item = Extent>) -> Cow<'a, [Extent]> {
+        self.extents.clear();
+        self.extents.extend(list);
+        Cow::Borrowed(&self.extents)
+    }
+
+    fn segments(self, list: impl Iterator<Item = Segment>) -> Cow<'a, [Segment]> {
+        self.segments.clear();
+        self.segments.extend(list);
+        Cow::Borrowed(&self.segments)
+    }
+
+    fn tables(
+        self,
+        list: impl Iterator<Item = Result<TableId, WireError>>,
+    ) -> Result<Cow<'a, [TableId]>, WireError> {
+        self.tables.clear();
+        for table in list {
+            self.tables.push(table?);
+        }
+        Ok(Cow::Borrowed(&self.tables))
     }
 }
 

@@ -26,7 +26,7 @@
 mod codec;
 mod status;
 
-pub use codec::decode;
+pub use codec::{Lists, decode};
 pub use status::Status;
 
 use crate::extent::{Extent, Segment};

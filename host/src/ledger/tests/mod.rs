@@ -2,7 +2,7 @@
 //!
 //! `lies.rs` has the lies about places and order, `mapping.rs` those about DMA, `carrying.rs` those
 //! about what a move carries, `share.rs` those about importers, `lost.rs` those about lost content,
-//! `residue.rs` whose bytes free memory shows.
+//! `residue.rs` whose bytes free memory shows; `size.rs` measures.
 
 mod carrying;
 mod lies;
@@ -10,15 +10,16 @@ mod lost;
 mod mapping;
 mod residue;
 mod share;
+mod size;
 
 use super::*;
 use crate::broker::Overlay;
 use crate::executor::DeviceOp;
 use gpumm_contract::Few;
 use gpumm_contract::plan::{Op, Status};
-use gpumm_contract::request::{Access, Batch, Create, Intent, Request, Use};
+use gpumm_contract::request::{Access, Batch, Create, Intent, Placement, Request, Run, Use};
 use gpumm_contract::wire::{Kind, Writer};
-use gpumm_contract::{JobId, plan};
+use gpumm_contract::{DeviceId, JobId, Segment, Stamp, plan};
 
 const SYSTEM: MemoryTypeId = MemoryTypeId(0);
 const VRAM: MemoryTypeId = MemoryTypeId(1);
@@ -44,9 +45,14 @@ fn ledger() -> Ledger {
 
 /// A ledger whose aperture has so many bytes.
 fn ledger_with(gtt: u64) -> Ledger {
+    ledger_of(1 << 20, gtt)
+}
+
+/// The same with so many bytes of other memory.
+fn ledger_of(size: u64, gtt: u64) -> Ledger {
     let memory = |id: MemoryTypeId, base, evict_to, aperture| MemoryType {
         id,
-        size: if id == GTT { gtt } else { 1 << 20 },
+        size: if id == GTT { gtt } else { size },
         granule: 4096,
         evict_to,
         base,
@@ -392,6 +398,7 @@ fn a_leaked_table_is_seen_when_its_last_holder_goes() {
     assert_eq!(accepted.ended.len(), 1);
     assert_eq!(ledger.live(), (0, 0));
     assert!(ledger.tables.is_empty() && ledger.allocations.is_empty() && ledger.due.is_empty());
+    assert!(ledger.uses.is_empty() && ledger.ending.is_empty() && ledger.ends.is_empty());
     assert!(ledger.used_allocations.is_empty() && ledger.used_tables.is_empty());
 }
 

@@ -1,7 +1,9 @@
 //! Lies about buffers that other devices read.
 
 use super::*;
+use gpumm_contract::facts::Fact;
 use gpumm_contract::request::{Attach, Detach};
+use gpumm_contract::table::{Hold, Holder};
 
 fn attach(attachment: u64, device: u32) -> Request {
     Request::Attach(Attach {
@@ -63,15 +65,14 @@ fn a_move_tells_importers_and_waits_for_them() {
     assert_eq!(notices, [(DeviceId(1), AttachmentId(9), at(GATE, 1))]);
     assert!(ledger.attachments.is_empty() && ledger.imported.is_empty());
     let hold = Hold {
-        holder: gpumm_contract::table::Holder::Mapping,
+        holder: Holder::Mapping,
         until: at(GATE, 1),
     };
-    assert!(
-        ledger
-            .tables
-            .get(&TableId(1))
-            .is_some_and(|t| t.holds.contains(&hold))
-    );
+    let held = |fact: Fact| match fact {
+        Fact::Table { table, holds, .. } => table == TableId(1) && holds.contains(&hold),
+        _ => false,
+    };
+    assert!(ledger.facts().any(held));
 }
 
 #[test]

@@ -214,9 +214,9 @@ impl Allocator for RangeManager {
     }
 
     fn allocate(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure> {
-        let checked = self.idle().and_then(|()| self.unused(wish.number));
-        let wanted = checked.and_then(|()| self.wanted(wish));
-        let wanted = wanted.map_err(Failure::Refused)?;
+        self.idle().map_err(Failure::Refused)?;
+        let wanted = self.wanted(wish).map_err(Failure::Refused)?;
+        self.unused(wish.number).map_err(Failure::Refused)?;
         let Some((below, start)) = self.arena.find(&wanted) else {
             return Err(Failure::NoSpace {
                 largest_hole: self.arena.tree.largest() << self.shift(),

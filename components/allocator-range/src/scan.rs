@@ -104,13 +104,12 @@ impl Roster {
             return false;
         };
         let at = arena.node(node);
+        // The inner ends of the runs on both sides have not been touched since.
         if low != node {
             self.far[low as usize] = at.below;
-            self.far[at.below as usize] = low;
         }
         if high != node {
             self.far[high as usize] = at.above;
-            self.far[at.above as usize] = high;
         }
         self.far[node as usize] = NONE;
         self.hit

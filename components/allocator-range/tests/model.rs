@@ -367,7 +367,7 @@ impl Pair {
             let mut found = false;
             let pieces = self.model.live[&number].pieces.clone();
             // Of several pieces each is gone when its turn comes.
-            for n in 0..pieces.len() {
+            for (n, &piece) in pieces.iter().enumerate() {
                 let whole = self.model.live.get_mut(&number).unwrap();
                 let later = whole.pieces.split_off(n + 1);
                 let kept = Live {
@@ -376,7 +376,7 @@ impl Pair {
                 };
                 self.model.live.insert(NUMBERS + 1, kept);
                 let all = [&added[..], &[number]].concat();
-                let stretch = self.model.stretch(&all, pieces[n]);
+                let stretch = self.model.stretch(&all, piece);
                 // What is added has no colour to keep away from.
                 let mut rest = self.model.clone();
                 rest.live.retain(|n, _| !all.contains(n));

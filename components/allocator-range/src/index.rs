@@ -192,3 +192,35 @@ impl Indexes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_what_is_left_behind_the_first_multiple() {
+        let hole = |start, units| Hole {
+            start,
+            units,
+            stamp: 1,
+            node: 0,
+        };
+        for (start, units, step, room) in [
+            (5, 10, 1, 10),
+            (5, 10, 4, 7),
+            (5, 10, 5, 10),
+            (5, 10, 14, 1),
+            (5, 10, 15, 0),
+            (5, 10, 1 << 63, 0),
+            (u64::MAX - 9, 8, 7, 7),
+            (u64::MAX - 9, 8, 1 << 20, 0),
+            (0, u64::MAX, u64::MAX, u64::MAX),
+        ] {
+            assert_eq!(
+                hole(start, units).room(step),
+                room,
+                "{start} {units} {step}"
+            );
+        }
+    }
+}

@@ -448,3 +448,40 @@ fn history_does_not_show_in_modes_that_do_not_ask_for_it() {
         let _ = t.free(AllocationId(rng.u32(..40)));
     }
 }
+
+/// More alignments than there are indexes for an order: the first hole in it is found all the same.
+#[test]
+fn any_number_of_alignments_is_served_in_the_order_of_the_mode() {
+    for mode in Mode::ALL {
+        // Holes of 30, 20 and 25 granules, from 1, 32 and 53 on; the last one is the newest.
+        let mut t = range(78);
+        for (number, start) in [(0, 0), (1, 31), (2, 52)] {
+            let range = Some((start * 4 * K, (start + 1) * 4 * K));
+            let one = Allocate {
+                range,
+                ..plain(number, 1)
+            };
+            get(&mut t, one).unwrap();
+        }
+        // From the ninth alignment on there is no index of its own.
+        for alignment in 2..20 {
+            let wish = Allocate {
+                mode,
+                alignment: alignment * 4 * K,
+                ..plain(9, 1)
+            };
+            let offset = match mode {
+                Mode::Best | Mode::BestLow => 32u64.next_multiple_of(alignment),
+                Mode::Low => alignment,
+                Mode::High => 77 / alignment * alignment,
+                Mode::Evict => 53u64.next_multiple_of(alignment),
+            };
+            assert_eq!(
+                get(&mut t, wish).unwrap().offset,
+                offset * 4 * K,
+                "{wish:?}"
+            );
+            t.free(AllocationId(9)).unwrap();
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::{Manager, Slots};
 use alloc::vec::Vec;
-use gpumm_contract::allocator::{Allocate, Command, extents_of};
+use gpumm_contract::allocator::{Allocate, Answer, Command, extents_of};
 use gpumm_contract::table::Tables;
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{Extents, MemoryTypeId};
@@ -23,7 +23,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let frees = frees.unwrap_or_default();
         frees
             .iter()
-            .for_each(|&number| Command::Free(number).encode(&mut commands));
+            .for_each(|&number| Command::free(number).encode(&mut commands));
         wishes
             .iter()
             .for_each(|&wish| Command::Allocate(wish).encode(&mut commands));
@@ -77,11 +77,14 @@ fn read(answers: &[u64], skip: usize, wishes: &[Allocate]) -> Vec<Granted> {
         let Some(wish) = wishes.get(granted.len()) else {
             break;
         };
-        // The broker has judged the answers: nothing but these two can stand here.
-        granted.push(match (extents_of(&item), item.body) {
-            (Some((number, extents)), _) if number == wish.number => Ok(extents.collect()),
-            (None, &[largest_hole]) => Err(largest_hole),
-            _ => Err(0),
+        // The broker has judged the answers; what is neither of these two grants nothing.
+        granted.push(match extents_of(&item) {
+            Some((number, extents)) if number == wish.number => Ok(extents.collect()),
+            Some(_) => Err(0),
+            None => match Answer::decode(&item) {
+                Ok(Answer::NoSpace { largest_hole, .. }) => Err(largest_hole),
+                _ => Err(0),
+            },
         });
     }
     granted

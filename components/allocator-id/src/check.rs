@@ -7,30 +7,44 @@ impl Id {
     /// Checks every structural invariant from scratch; a strategy that is not serving is right.
     ///
     /// Errors: the first invariant that does not hold. Complexity: O(ids + numbers).
-    pub fn validate(&self) -> Result<(), &'static str> {
+    pub(crate) fn invariants(&self) -> Result<(), &'static str> {
         if self.serving().is_err() {
             return Ok(());
         }
         let ids = self.geometry.size >> self.shift();
         hold(self.free.len() == ids, "there are the geometry's ids")?;
-        hold(self.free.consistent(), "the free runs follow from the free ids")?;
+        hold(
+            self.free.consistent(),
+            "the free runs follow from the free ids",
+        )?;
         hold(self.firsts.consistent(), "the tree of first ids is right")?;
         let (mut end, mut taken, mut allocations) = (0, 0, 0);
         for (number, first) in self.numbers.filed() {
             let length = self.lengths.get(first);
             hold(length != NONE && length != 0, "every run has a length")?;
             hold(self.owners.get(first) == number, "a run knows its number")?;
-            hold(self.firsts.contains(first as usize), "a run's first id is known")?;
+            hold(
+                self.firsts.contains(first as usize),
+                "a run's first id is known",
+            )?;
             let run = u64::from(first)..u64::from(first) + u64::from(length);
             hold(run.end <= ids, "a run lies in the arena")?;
-            let mut held = run.clone();
-            hold(held.all(|id| !self.free.all(id, id + 1)), "the ids of a run are taken")?;
+            hold(
+                self.free.none_of(run.start, run.end),
+                "the ids of a run are taken",
+            )?;
             taken += run.end - run.start;
             allocations += 1;
         }
         // Runs that overlap would hold fewer ids than they are long.
-        hold(taken == ids - self.free.count(), "every taken id is in one run")?;
-        hold(allocations == self.allocations, "the allocations are counted")?;
+        hold(
+            taken == ids - self.free.count(),
+            "every taken id is in one run",
+        )?;
+        hold(
+            allocations == self.allocations,
+            "the allocations are counted",
+        )?;
         let mut from = 0;
         while let Some(first) = self.firsts.at_least(from) {
             hold(first as u64 >= end, "no run begins in another one")?;

@@ -141,7 +141,9 @@ impl Contexts {
         context: AllocationId,
         children: u32,
     ) -> Result<Pinned, PinError> {
-        let run = children.checked_add(1).and_then(u32::checked_next_power_of_two);
+        let run = children
+            .checked_add(1)
+            .and_then(u32::checked_next_power_of_two);
         let run = run.filter(|&run| run > 1).ok_or(PinError::NoSpace)?;
         if let Some(id) = self.pin_again(context, run)? {
             return Ok(Pinned::Kept(id));
@@ -158,7 +160,9 @@ impl Contexts {
     /// Errors: [`Refusal::NumberUnknown`] when the context is not pinned.
     pub fn unpin(&mut self, context: AllocationId) -> Result<(), Refusal> {
         let held = self.held.get_mut(&context);
-        let held = held.filter(|held| held.pins != 0).ok_or(Refusal::NumberUnknown)?;
+        let held = held
+            .filter(|held| held.pins != 0)
+            .ok_or(Refusal::NumberUnknown)?;
         held.pins -= 1;
         if held.pins == 0 && held.ids == 1 {
             held.idle_since = Some(self.unpins);

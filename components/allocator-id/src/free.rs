@@ -133,6 +133,13 @@ impl FreeIds {
         masks(start, end).all(|(at, mask)| self.levels[0].words[at] & mask == mask)
     }
 
+    /// Whether no id of `start..end` is free.
+    ///
+    /// Bounds: `start < end <= len`.
+    pub(crate) fn none_of(&self, start: u64, end: u64) -> bool {
+        masks(start, end).all(|(at, mask)| self.levels[0].words[at] & mask == 0)
+    }
+
     /// Makes the ids of `start..end` free, or taken.
     ///
     /// Bounds: `start <= end <= len`.

@@ -307,4 +307,8 @@ impl Allocator for Id {
         });
         blocks.take(limit).collect()
     }
+
+    fn validate(&self) -> Result<(), &'static str> {
+        self.invariants()
+    }
 }

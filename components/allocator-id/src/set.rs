@@ -122,7 +122,11 @@ mod tests {
             let mut rng = fastrand::Rng::with_seed(bound as u64);
             let (mut set, mut model) = (Set::new(bound), BTreeSet::new());
             for step in 0..3_000 {
-                let at = if rng.bool() { rng.usize(..bound) } else { rng.usize(..bound.min(70)) };
+                let at = if rng.bool() {
+                    rng.usize(..bound)
+                } else {
+                    rng.usize(..bound.min(70))
+                };
                 // First it fills, then it empties.
                 if rng.u32(..3_000) > step {
                     set.insert(at);

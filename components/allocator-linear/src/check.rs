@@ -6,7 +6,7 @@ impl Linear {
     /// Checks every structural invariant from scratch; a strategy that is not serving is right.
     ///
     /// Errors: the first invariant that does not hold. Complexity: O(live + numbers).
-    pub fn validate(&self) -> Result<(), &'static str> {
+    pub(crate) fn invariants(&self) -> Result<(), &'static str> {
         if self.serving().is_err() {
             return Ok(());
         }

@@ -227,6 +227,10 @@ impl Allocator for Linear {
         show(hole(end, self.ring.size()));
         blocks
     }
+
+    fn validate(&self) -> Result<(), &'static str> {
+        self.invariants()
+    }
 }
 
 impl Linear {

@@ -219,7 +219,9 @@ impl Ring {
         if let Some((_, entry)) = wrapped {
             lowest = entry.newer;
         }
-        let high = self.from(self.oldest).take_while(move |(at, _)| *at != lowest);
+        let high = self
+            .from(self.oldest)
+            .take_while(move |(at, _)| *at != lowest);
         self.from(lowest).chain(high).map(|(_, entry)| entry)
     }
 
@@ -269,7 +271,10 @@ impl Ring {
             hold(live <= self.live, "the list ends")?;
         }
         hold(older == self.newest, "the list ends with the newest")?;
-        hold(live == self.live && used == self.used, "allocations and granules are counted")?;
+        hold(
+            live == self.live && used == self.used,
+            "allocations and granules are counted",
+        )?;
         let (mut end, mut holes) = (0, 0);
         for entry in self.by_address() {
             hold(entry.start >= end, "allocations do not overlap")?;
@@ -281,10 +286,16 @@ impl Ring {
         let (mut spare, mut at) = (0, self.spare);
         while at != NONE && spare <= self.entries.len() as u64 {
             spare += 1;
-            hold(self.entry(at).number == NONE, "the spare list holds spare entries")?;
+            hold(
+                self.entry(at).number == NONE,
+                "the spare list holds spare entries",
+            )?;
             at = self.entry(at).newer;
         }
-        hold(spare + live == self.entries.len() as u64, "no entry is lost")
+        hold(
+            spare + live == self.entries.len() as u64,
+            "no entry is lost",
+        )
     }
 }
 

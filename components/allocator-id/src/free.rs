@@ -113,7 +113,8 @@ impl FreeIds {
             let bit = id >> (height * STEPS);
             let word = self.levels[height].words.get((bit / BITS) as usize);
             let Some(&word) = word else { break };
-            let free = |step: &usize| starts(word, *step) >> (bit % BITS >> step << step) & 1 != 0;
+            let first = |step: usize| (bit % BITS) >> step << step;
+            let free = |step: &usize| starts(word, *step) >> first(*step) & 1 != 0;
             match (0..STEPS).rfind(free) {
                 Some(step) => order = Some(height * STEPS + step),
                 None => break,

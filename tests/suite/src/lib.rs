@@ -9,8 +9,8 @@
 //! ```
 //!
 //! [`cases`] are single rules, [`drive`] plays random commands against a [`Model`] of every
-//! granule, [`hostile`] sends what no caller should send. The last two take bytes, so that a fuzzer
-//! can choose them.
+//! granule, [`hostile`] sends what no caller should send. The last two take bytes; [`fuzz`] chooses
+//! them for as long as it is told, and replays those that found something before.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,6 +21,7 @@ pub mod cases;
 mod description;
 mod dice;
 mod drive;
+pub mod fuzz;
 mod hostile;
 mod model;
 pub mod random;
@@ -52,6 +53,7 @@ macro_rules! suite {
             restore::a_restored_strategy_is_as_good_as_the_old_one
             random::every_answer_agrees_with_the_model
             random::no_list_of_words_stops_the_strategy
+            fuzz::fuzz
         }
     };
 }

@@ -5,6 +5,8 @@ use gpumm::parts::{
     Executed, Mechanism, MechanismSource, Parts, SlotDesk, Strategy, StrategySource,
 };
 use gpumm_allocator_buddy::Buddy;
+use gpumm_allocator_id::Id;
+use gpumm_allocator_linear::Linear;
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::table::Tables;
 use gpumm_contract::{AllocationId, Allocator, Extent, Geometry, MemoryTypeId, allocator};
@@ -139,6 +141,8 @@ pub fn strategy(name: &str) -> Arc<dyn StrategySource> {
     match name {
         "tlsf" => Arc::new(NativeAllocator::<Tlsf>::new("tlsf")),
         "buddy" => Arc::new(NativeAllocator::<Buddy>::new("buddy")),
+        "id" => Arc::new(NativeAllocator::<Id>::new("id")),
+        "linear" => Arc::new(NativeAllocator::<Linear>::new("linear")),
         other => panic!("no native strategy {other}"),
     }
 }

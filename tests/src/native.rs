@@ -7,6 +7,7 @@ use gpumm::parts::{
 use gpumm_allocator_buddy::Buddy;
 use gpumm_allocator_id::Id;
 use gpumm_allocator_linear::Linear;
+use gpumm_allocator_range::RangeManager;
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::table::Tables;
 use gpumm_contract::{AllocationId, Allocator, Extent, Geometry, MemoryTypeId, allocator};
@@ -140,6 +141,7 @@ impl<A: Allocator + Default + Send + Debug + 'static> StrategySource for NativeA
 pub fn strategy(name: &str) -> Arc<dyn StrategySource> {
     match name {
         "tlsf" => Arc::new(NativeAllocator::<Tlsf>::new("tlsf")),
+        "range" => Arc::new(NativeAllocator::<RangeManager>::new("range")),
         "buddy" => Arc::new(NativeAllocator::<Buddy>::new("buddy")),
         "id" => Arc::new(NativeAllocator::<Id>::new("id")),
         "linear" => Arc::new(NativeAllocator::<Linear>::new("linear")),

@@ -71,6 +71,8 @@ fn b_21_context_ids() {
     assert_eq!(contexts.pin_parallel(n(40), 1), Ok(Pinned::Assigned(0)));
     contexts.unpin(n(40)).unwrap();
     assert_eq!(contexts.pin_parallel(n(41), 1), Err(PinError::NoSpace));
+    // A run that is not pinned is no victim either.
+    assert_eq!(contexts.pin(n(20)), Err(PinError::Again));
     contexts.release(n(40)).unwrap();
     assert_eq!(contexts.pin_parallel(n(41), 1), Ok(Pinned::Assigned(0)));
     assert_eq!(contexts.strategy().validate(), Ok(()));

@@ -260,22 +260,21 @@ impl Linear {
 }
 
 /// Where the ring went on is no fact: the live extents do not tell it. So it goes on in the gap
-/// with the most room, of equals the one with the most free granules, then the lowest; this is the
-/// start of the allocation behind that gap, the oldest one from now on.
+/// with the most room, of equals the one round the arena's end, then the lowest. This is the start
+/// of the allocation behind that gap, the oldest one from now on.
 fn first_behind_the_best_gap(adopted: &BTreeMap<u64, (u64, u32)>, size: u64) -> Option<u64> {
     let (&lowest, _) = adopted.first_key_value()?;
     let (&highest, &(units, _)) = adopted.last_key_value()?;
     // The gap round the arena's end is two pieces, and no allocation is split.
     let high = size - (highest + units);
-    let mut best = (high.max(lowest), high + lowest, lowest);
+    let (mut room, mut first) = (high.max(lowest), lowest);
     let mut end = 0;
     for (&start, &(units, _)) in adopted {
-        let gap = start - end;
-        // The one before the lowest is a piece of the gap round the end.
-        if start != lowest && (gap, gap) > (best.0, best.1) {
-            best = (gap, gap, start);
+        // What is below the lowest is a piece of the gap round the end.
+        if start != lowest && start - end > room {
+            (room, first) = (start - end, start);
         }
         end = start + units;
     }
-    Some(best.2)
+    Some(first)
 }

@@ -148,13 +148,13 @@ fn a_restored_ring_goes_on_in_the_gap_with_the_most_room() {
     // Round the end: 35 bytes in two pieces are less than 30 in one.
     let mut ring = restored(&[(15, 25), (70, 10)]);
     assert_eq!(take(&mut ring, 9, 30), Ok(40));
-    // Equal rooms: the one with more bytes in all, here round the end.
-    let mut ring = restored(&[(10, 30), (60, 20)]);
-    assert_eq!(take(&mut ring, 9, 20), Ok(80));
-    assert_eq!(take(&mut ring, 8, 10), Ok(0));
-    // Equal in everything: the one before the lowest allocation, which is the one round the end.
-    let mut ring = restored(&[(0, 30), (50, 30)]);
-    assert_eq!(take(&mut ring, 9, 20), Ok(80));
+    // Equal rooms: the one round the end, whichever of its pieces is the longer one.
+    for (live, place) in [([(10, 30), (60, 20)], 80), ([(20, 30), (70, 20)], 0)] {
+        assert_eq!(take(&mut restored(&live), 9, 20), Ok(place));
+    }
+    // Else the lowest.
+    let mut ring = restored(&[(0, 10), (40, 10), (80, 20)]);
+    assert_eq!(take(&mut ring, 9, 30), Ok(10));
 }
 
 /// As long as the gap that the ring goes on in is the one with the most room, a restore does not

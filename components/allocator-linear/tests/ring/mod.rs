@@ -57,18 +57,17 @@ fn longest_open_run(model: &Model) -> u64 {
     runs.max().unwrap_or(0) as u64
 }
 
-/// The gap with the most room becomes the one that the ring goes on in; of equals the one with the
-/// most granules, then the one before the lowest allocation.
+/// The gap with the most room becomes the one that the ring goes on in; of equals the one round the
+/// arena's end, which is the one before the lowest allocation, then the lowest.
 fn go_on_in_the_best_gap(model: &mut Model) {
     model.live.sort_by_key(|(_, extents)| extents[0].offset);
     let mut best = None;
     for turn in 0..model.live.len() {
         let mut turned = model.clone();
         turned.live.rotate_left(turn);
-        let open = closed(&turned).iter().filter(|closed| !**closed).count();
-        let worth = (longest_open_run(&turned), open);
-        if best.is_none_or(|(known, _)| worth > known) {
-            best = Some((worth, turn));
+        let room = longest_open_run(&turned);
+        if best.is_none_or(|(known, _)| room > known) {
+            best = Some((room, turn));
         }
     }
     if let Some((_, turn)) = best {

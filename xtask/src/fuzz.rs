@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             known.join(", ")
         );
     }
-    let mut fuzz = run::cargo("test --release --test suite");
+    let mut fuzz = run::cargo("test --release --test rules");
     fuzz.args(["--package", &format!("gpumm-allocator-{name}")]);
     fuzz.args(["--", "--exact", "fuzz", "--nocapture"]);
     fuzz.env("GPUMM_FUZZ_SECONDS", args.seconds.to_string());
@@ -59,7 +59,7 @@ fn names() -> Result<Vec<String>> {
         let name = name
             .as_ref()
             .and_then(|name| name.strip_prefix("allocator-"));
-        if let (Some(name), true) = (name, path.join("tests/suite.rs").is_file()) {
+        if let (Some(name), true) = (name, path.join("tests/rules.rs").is_file()) {
             names.push(name.to_owned());
         }
     }

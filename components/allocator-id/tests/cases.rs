@@ -1,4 +1,4 @@
-//! Where ids lie. What every strategy obeys is in `suite.rs`.
+//! Where ids lie. What every strategy obeys is in `rules.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use gpumm_allocator_id::{Id, MAX_IDS};

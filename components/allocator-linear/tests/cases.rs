@@ -1,4 +1,4 @@
-//! How the ring goes round. What every strategy obeys is in `suite.rs`.
+//! How the ring goes round. What every strategy obeys is in `rules.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod ring;

@@ -1,4 +1,4 @@
-//! Which hole a wish gets. What every strategy obeys is in `suite.rs`.
+//! Which hole a wish gets. What every strategy obeys is in `rules.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use gpumm_allocator_tlsf::Tlsf;

@@ -2,7 +2,7 @@
 
 use crate::model::Model;
 use gpumm_contract::Extent;
-use gpumm_contract::allocator::{Allocate, Allocator, Refusal};
+use gpumm_contract::allocator::{Allocate, Allocator, Geometry, Refusal};
 
 /// What the suite needs of a strategy's type.
 pub trait Strategy: Allocator + Clone {}
@@ -46,6 +46,8 @@ pub struct Description<S> {
     pub new: fn() -> S,
     /// The largest arena; a larger one is [`Refusal::Geometry`].
     pub most_granules: u64,
+    /// Whether an alignment may be any multiple of the granule; otherwise it is a power of two.
+    pub any_alignment: bool,
     /// Whether an allocation of several extents is adopted; otherwise it is
     /// [`Refusal::Unsupported`].
     pub adopts_several: bool,
@@ -77,6 +79,7 @@ impl<S> Description<S> {
             name: "",
             new,
             most_granules: u64::MAX,
+            any_alignment: false,
             adopts_several: true,
             history_shows: true,
             trims: false,
@@ -92,7 +95,7 @@ impl<S> Description<S> {
 
     /// The right answer to a wish: what the interface refuses, else what the strategy says.
     pub fn answer(&self, model: &Model, wish: &Allocate) -> Result<Expected, Refusal> {
-        wish.checked(model.geometry())?;
+        self.checked(model.geometry(), wish)?;
         match wish.number.0 {
             gpumm_contract::numbers::LIMIT.. => Err(Refusal::Unsupported),
             number if model.is_live(number) => Err(Refusal::NumberInUse),
@@ -100,6 +103,25 @@ impl<S> Description<S> {
                 Expected::Unsupported => Err(Refusal::Unsupported),
                 expected => Ok(expected),
             },
+        }
+    }
+
+    /// What the interface refuses, in its order: a wish may be wrong in several ways.
+    fn checked(&self, geometry: Geometry, wish: &Allocate) -> Result<(), Refusal> {
+        let alignment = wish.alignment.max(geometry.granule);
+        let aligned = match self.any_alignment {
+            true => alignment.is_multiple_of(geometry.granule),
+            false => alignment.is_power_of_two(),
+        };
+        let inside = |(start, end)| start < end && end <= geometry.size;
+        if wish.bytes == 0 || !wish.bytes.is_multiple_of(geometry.granule) {
+            Err(Refusal::Size)
+        } else if !aligned {
+            Err(Refusal::Alignment)
+        } else if wish.range.is_some_and(|range| !inside(range)) {
+            Err(Refusal::Range)
+        } else {
+            Ok(())
         }
     }
 }

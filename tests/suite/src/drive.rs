@@ -233,7 +233,7 @@ pub(crate) fn wish(dice: &mut Dice<'_>, model: &Model, number: AllocationId) -> 
     match dice.below(60) {
         55 => wish.bytes = 0,
         56 => wish.bytes += 1,
-        57 => wish.alignment = 3 * granule,
+        57 => wish.alignment = 3 * granule + dice.below(2),
         58 => wish.range = Some((0, u64::MAX)),
         59 => wish.range = Some((granule, granule)),
         _ => (),

@@ -1,7 +1,6 @@
 //! The arena: taken nodes in address order, each with the hole behind it.
 
-use crate::sizes::{Hole, Sizes};
-use crate::tree::{Entry, Tree};
+use crate::index::{Hole, Indexes};
 use alloc::vec::Vec;
 pub(crate) use gpumm_contract::numbers::NONE;
 
@@ -13,7 +12,7 @@ pub(crate) const SPARE: u32 = u32::MAX;
 /// Taken granules, and what is known of the hole behind them.
 ///
 /// Units: granules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) offset: u64,
     pub(crate) units: u64,
@@ -29,9 +28,6 @@ pub(crate) struct Node {
     pub(crate) above: u32,
     /// The allocation's next node, or the next spare one.
     pub(crate) next: u32,
-    /// Neighbours in the stack of holes.
-    pub(crate) newer: u32,
-    pub(crate) older: u32,
 }
 
 impl Node {
@@ -46,8 +42,16 @@ impl Node {
             below: NONE,
             above: NONE,
             next: NONE,
-            newer: NONE,
-            older: NONE,
+        }
+    }
+
+    /// The hole behind it, if its number is `at`.
+    pub(crate) fn hole_behind(&self, at: u32) -> Hole {
+        Hole {
+            start: self.end(),
+            units: self.hole,
+            stamp: self.stamp,
+            node: at,
         }
     }
 
@@ -61,17 +65,14 @@ impl Node {
 /// Nodes and holes.
 ///
 /// Units: granules. Invariants: the nodes from [`HEAD`] by `above` and the holes behind them cover
-/// `0..size` without gap; every hole is in the tree, in the stack, and in every order of sizes.
-#[derive(Clone, Debug, PartialEq)]
+/// `0..size` without gap; every hole is in the indexes.
+#[derive(Clone, Debug)]
 pub(crate) struct Arena {
     pub(crate) nodes: Vec<Node>,
     pub(crate) spare: u32,
     pub(crate) size: u64,
     pub(crate) used: u64,
-    pub(crate) tree: Tree,
-    pub(crate) sizes: Sizes,
-    /// Top of the stack of holes.
-    pub(crate) newest: u32,
+    pub(crate) holes: Indexes,
     /// The next hole's.
     pub(crate) stamp: u64,
     /// Granules to keep free between neighbours of different colours.
@@ -88,10 +89,9 @@ impl Arena {
             spare: NONE,
             size,
             used: 0,
-            tree: Tree::new(),
-            sizes: Sizes::default(),
-            newest: NONE,
-            stamp: 0,
+            holes: Indexes::new(),
+            // Not 0: its complement must stay below the unused keys of an index.
+            stamp: 1,
             guard,
         }
     }
@@ -118,13 +118,13 @@ impl Arena {
 
     /// The hole behind a node.
     pub(crate) fn hole(&self, at: u32) -> Hole {
-        let node = self.node(at);
-        Hole {
-            units: node.hole,
-            start: node.end(),
-            stamp: node.stamp,
-            node: at,
-        }
+        self.node(at).hole_behind(at)
+    }
+
+    /// The last hole that begins at a granule or below it.
+    pub(crate) fn hole_at(&self, granule: u64) -> Option<Hole> {
+        let entry = self.holes.all().before(u128::from(granule) + 1)?;
+        Some(self.hole(entry.child))
     }
 
     /// Keeps a node that is not yet among the others.
@@ -163,46 +163,18 @@ impl Arena {
     pub(crate) fn open(&mut self, at: u32) {
         let (start, end) = (self.node(at).end(), self.limit(self.node(at).above));
         if start < end {
-            self.tree.insert(Entry {
-                key: start,
-                most: end - start,
-                child: at,
-            });
-            self.push(at, end - start);
+            let hole = self.make(at, end - start);
+            self.holes.insert(&hole);
         }
     }
 
-    /// Puts the hole behind a node on the stack and into the orders; the tree is the caller's.
-    fn push(&mut self, at: u32, units: u64) {
-        let older = core::mem::replace(&mut self.newest, at);
+    /// Says of a node that a hole lies behind it, the newest; the indexes are the caller's.
+    fn make(&mut self, at: u32, units: u64) -> Hole {
         let stamp = self.stamp;
         self.stamp += 1;
         let node = self.node_mut(at);
-        (node.hole, node.stamp, node.older, node.newer) = (units, stamp, older, NONE);
-        if older != NONE {
-            self.node_mut(older).newer = at;
-        }
-        let hole = self.hole(at);
-        self.sizes.insert(&hole);
-    }
-
-    /// Takes the hole behind a node, if there is one, off the stack and out of the orders.
-    fn pull(&mut self, at: u32) {
-        let hole = self.hole(at);
-        if hole.units == 0 {
-            return;
-        }
-        self.sizes.remove(&hole);
-        let node = self.node_mut(at);
-        let (newer, older) = (node.newer, node.older);
-        (node.hole, node.newer, node.older) = (0, NONE, NONE);
-        match newer {
-            NONE => self.newest = older,
-            newer => self.node_mut(newer).older = older,
-        }
-        if older != NONE {
-            self.node_mut(older).newer = newer;
-        }
+        (node.hole, node.stamp) = (units, stamp);
+        self.hole(at)
     }
 
     /// Takes granules out of the hole behind a node. What is left of it below them is made a hole
@@ -211,35 +183,22 @@ impl Arena {
     /// Bounds: they lie in that hole. Complexity: O(log n).
     pub(crate) fn take(&mut self, below: u32, node: Node) -> u32 {
         let hole = self.hole(below);
-        let (low, end) = (node.offset - hole.start, node.end());
-        let high = hole.start + hole.units - end;
-        self.pull(below);
+        let low = node.offset - hole.start;
+        let high = hole.units - low - node.units;
+        self.node_mut(below).hole = 0;
         let at = self.store(node);
         self.link(at, below);
-        let left = Entry {
-            key: hole.start,
-            most: low,
-            child: below,
-        };
-        let right = Entry {
-            key: end,
-            most: high,
-            child: at,
-        };
         match (low, high) {
-            (0, 0) => self.tree.remove(hole.start),
-            (0, _) => self.tree.change(hole.start, right),
-            (_, 0) => self.tree.change(hole.start, left),
-            _ => {
-                self.tree.change(hole.start, left);
-                self.tree.insert(right);
+            (0, 0) => self.holes.remove(&hole),
+            (0, _) => {
+                let right = self.make(at, high);
+                self.holes.replace(&hole, &right);
             }
-        }
-        if low != 0 {
-            self.push(below, low);
-        }
-        if high != 0 {
-            self.push(at, high);
+            _ => {
+                let left = self.make(below, low);
+                self.holes.replace(&hole, &left);
+                self.open(at);
+            }
         }
         at
     }
@@ -250,27 +209,20 @@ impl Arena {
     pub(crate) fn release(&mut self, at: u32) {
         let Node { below, above, .. } = *self.node(at);
         let (low, high) = (self.hole(below), self.hole(at));
-        self.pull(below);
-        self.pull(at);
         let units = low.units + self.node(at).units + high.units;
-        let fused = Entry {
-            key: low.start,
-            most: units,
-            child: below,
-        };
-        match (low.units, high.units) {
-            (0, 0) => self.tree.insert(fused),
-            (_, 0) => self.tree.change(low.start, fused),
-            (0, _) => self.tree.change(high.start, fused),
-            _ => {
-                self.tree.remove(high.start);
-                self.tree.change(low.start, fused);
-            }
-        }
         self.node_mut(below).above = above;
         self.node_mut(above).below = below;
         self.recycle(at);
-        self.push(below, units);
+        let fused = self.make(below, units);
+        match (low.units, high.units) {
+            (0, 0) => self.holes.insert(&fused),
+            (0, _) => self.holes.replace(&high, &fused),
+            (_, 0) => self.holes.replace(&low, &fused),
+            _ => {
+                self.holes.remove(&high);
+                self.holes.replace(&low, &fused);
+            }
+        }
     }
 
     /// Moves the arena's end. The hole there becomes the newest.
@@ -284,9 +236,10 @@ impl Arena {
             return false;
         }
         if size != self.size {
-            if self.node(last).hole != 0 {
-                self.tree.remove(start);
-                self.pull(last);
+            let hole = self.hole(last);
+            if hole.units != 0 {
+                self.holes.remove(&hole);
+                self.node_mut(last).hole = 0;
             }
             self.size = size;
             self.open(last);
@@ -299,7 +252,7 @@ impl Arena {
     /// Complexity: O(sqrt(n)) expected for the first one.
     pub(crate) fn from(&self, granule: u64) -> impl Iterator<Item = u32> + '_ {
         // The last known node at or below the granule: the one before a hole, or one of a sample.
-        let hole = self.tree.floor(granule).map_or(HEAD, |hole| hole.child);
+        let hole = self.hole_at(granule).map_or(HEAD, |hole| hole.node);
         let step = self.nodes.len().isqrt().max(1);
         let sample = (0..self.nodes.len() as u32).step_by(step);
         let live = sample.filter(|&at| self.node(at).owner != SPARE);

@@ -1,8 +1,8 @@
 //! The invariants, checked from scratch.
 
 use crate::RangeManager;
-use crate::arena::{Arena, HEAD, NONE, SPARE};
-use crate::sizes::Hole;
+use crate::arena::{HEAD, NONE, SPARE};
+use crate::index::Hole;
 use alloc::vec::Vec;
 
 impl RangeManager {
@@ -17,7 +17,9 @@ impl RangeManager {
             "the arena has the geometry's size",
         )?;
         let holes = self.check_order()?;
-        check_holes(arena, &holes)?;
+        let stamped = holes.iter().all(|hole| hole.stamp < arena.stamp);
+        hold(stamped, "the next hole is newer than all")?;
+        arena.holes.validate(&holes)?;
         self.roster.validate(arena)?;
         self.check_numbers()
     }
@@ -91,36 +93,4 @@ impl RangeManager {
 
 fn hold(holds: bool, what: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(what) }
-}
-
-/// Every hole is in the tree, on the stack and in the orders of sizes, once.
-fn check_holes(arena: &Arena, holes: &[Hole]) -> Result<(), &'static str> {
-    let entries = arena.tree.validate()?;
-    let same = |(entry, hole): (&crate::tree::Entry, &Hole)| {
-        (entry.key, entry.most, entry.child) == (hole.start, hole.units, hole.node)
-    };
-    hold(
-        entries.len() == holes.len() && entries.iter().zip(holes).all(same),
-        "the tree holds the holes",
-    )?;
-    let largest = holes.iter().map(|hole| hole.units).max();
-    hold(
-        arena.tree.largest() == largest.unwrap_or(0),
-        "the largest hole is known",
-    )?;
-    let (mut at, mut newer, mut count, mut stamp) = (arena.newest, NONE, 0, arena.stamp);
-    while at != NONE {
-        let node = arena.node(at);
-        hold(
-            node.newer == newer && node.hole != 0,
-            "the stack holds holes that know each other",
-        )?;
-        hold(node.stamp < stamp, "newer holes are above older ones")?;
-        (newer, stamp, count, at) = (at, node.stamp, count + 1, node.older);
-    }
-    hold(count == holes.len(), "every hole is on the stack")?;
-    hold(
-        arena.sizes.hold(holes),
-        "the orders of sizes hold the holes",
-    )
 }

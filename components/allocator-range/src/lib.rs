@@ -10,10 +10,10 @@ extern crate alloc;
 
 mod arena;
 mod check;
+mod index;
 mod restore;
 mod scan;
 mod search;
-mod sizes;
 mod tree;
 #[cfg(test)]
 mod tree_tests;
@@ -219,7 +219,7 @@ impl Allocator for RangeManager {
         self.unused(wish.number).map_err(Failure::Refused)?;
         let Some((below, start)) = self.arena.find(&wanted) else {
             return Err(Failure::NoSpace {
-                largest_hole: self.arena.tree.largest() << self.shift(),
+                largest_hole: self.arena.holes.all().largest() << self.shift(),
             });
         };
         let node = Node::new(start, wanted.units, wish.number.0, wish.colour);
@@ -312,9 +312,9 @@ impl Allocator for RangeManager {
         Statistics {
             used_bytes: self.arena.used << self.shift(),
             free_bytes: (self.arena.size - self.arena.used) << self.shift(),
-            largest_hole: self.arena.tree.largest() << self.shift(),
+            largest_hole: self.arena.holes.all().largest() << self.shift(),
             allocations: self.allocations,
-            holes: self.arena.tree.len(),
+            holes: self.arena.holes.all().len(),
         }
     }
 

@@ -121,11 +121,11 @@ impl Roster {
     /// Complexity: O(log n).
     pub(crate) fn colour(&self, arena: &Arena) -> Option<u32> {
         let (wanted, (start, end)) = (self.wanted?, self.hit?);
-        let hole = arena.tree.floor(start)?;
-        if hole.key + hole.most < end {
+        let hole = arena.hole_at(start)?;
+        if hole.start + hole.units < end {
             return None;
         }
-        let (below, above) = (hole.child, arena.node(hole.child).above);
+        let (below, above) = (hole.node, arena.node(hole.node).above);
         let (low, high) = arena.between(below, above, wanted.colour);
         match () {
             () if low > start => Some(below),

@@ -1,8 +1,7 @@
 //! Which hole serves a wish: the orders of the modes, and where in a hole the place is.
 
 use crate::arena::{Arena, HEAD};
-use crate::sizes::{Hole, Tie};
-use crate::tree::Entry;
+use crate::index::{Hole, Index, Order};
 use gpumm_contract::allocator::Mode;
 
 /// A wish in granules.
@@ -48,28 +47,33 @@ impl Wanted {
 impl Arena {
     /// The hole that serves a wish, by the node it lies behind, and the place in it.
     ///
-    /// Complexity: O(log n) for each hole that is large enough and is looked at; without
-    /// alignment, range and guard that is one.
+    /// Complexity: O(log n) for each hole that is looked at; without a range and a guard that is
+    /// one, unless alignments without an index are wished for.
     pub(crate) fn find(&mut self, wanted: &Wanted) -> Option<(u32, u64)> {
         let window = wanted.end.checked_sub(wanted.start)?;
-        if wanted.units > window.min(self.tree.largest()) {
+        if wanted.units > window.min(self.holes.all().largest()) {
             return None;
         }
         if wanted.units == window {
             // One place is possible, whatever the mode.
-            let hole = self.tree.floor(wanted.start)?;
-            return self.at(hole.child, wanted);
+            return self.at(self.hole_at(wanted.start)?.node, wanted);
         }
+        let order = match wanted.mode {
+            Mode::Low | Mode::High => Order::Place,
+            Mode::Best => Order::SizeAge,
+            Mode::BestLow => Order::SizePlace,
+            Mode::Evict => Order::Age,
+        };
+        // Once means the first hole of sufficient size, whatever its alignment.
+        let step = if wanted.once { 1 } else { wanted.step };
+        let Arena { nodes, holes, .. } = self;
+        let open = nodes.iter().zip(0..).filter(|(node, _)| node.hole != 0);
+        holes.prepare(order, step, open.map(|(node, at)| node.hole_behind(at)));
+        let index = self.holes.get(order, step);
         match wanted.mode {
-            Mode::Low => self.lowest(wanted),
-            Mode::High => self.highest(wanted),
-            Mode::Best => self.smallest(wanted, Tie::Newest, Hole::by_age),
-            Mode::BestLow => self.smallest(wanted, Tie::Lowest, Hole::by_place),
-            Mode::Evict => {
-                let sized = |&at: &u32| self.node(at).hole >= wanted.units;
-                let holes = self.stack().filter(|at| !wanted.once || sized(at));
-                self.first_of(wanted, holes, |hole| (!hole.stamp, 0))
-            }
+            Mode::Low => self.lowest(wanted, index),
+            Mode::High => self.highest(wanted, index),
+            _ => self.first_of(wanted, index),
         }
     }
 
@@ -92,111 +96,80 @@ impl Arena {
         )
     }
 
-    fn lowest(&self, wanted: &Wanted) -> Option<(u32, u64)> {
+    fn lowest(&self, wanted: &Wanted, index: &Index) -> Option<(u32, u64)> {
         let mut from = self.first_key(wanted);
         loop {
-            let hole = self.next_within(wanted, from)?;
-            let found = self.at(hole.child, wanted);
+            let hole = Self::next_within(wanted, index, from)?;
+            let found = self.at(hole.1, wanted);
             if found.is_some() || wanted.once {
                 return found;
             }
-            from = hole.key + 1;
+            from = hole.0 + 1;
         }
     }
 
-    fn highest(&self, wanted: &Wanted) -> Option<(u32, u64)> {
-        let mut below = wanted.end;
+    fn highest(&self, wanted: &Wanted, index: &Index) -> Option<(u32, u64)> {
+        let mut below = u128::from(wanted.end);
         loop {
-            let hole = self.tree.last(below, wanted.units)?;
-            if hole.key + hole.most <= wanted.start {
+            let entry = index.tree.last(below, wanted.units)?;
+            let hole = self.hole(entry.child);
+            if hole.start + hole.units <= wanted.start {
                 return None;
             }
-            let found = self.at(hole.child, wanted);
+            let found = self.at(hole.node, wanted);
             if found.is_some() || wanted.once {
                 return found;
             }
-            below = hole.key;
+            below = entry.key;
         }
-    }
-
-    fn smallest(
-        &mut self,
-        wanted: &Wanted,
-        tie: Tie,
-        rank: impl Fn(&Hole) -> (u64, u64),
-    ) -> Option<(u32, u64)> {
-        if !self.sizes.has(tie) {
-            let Arena { nodes, sizes, .. } = self;
-            let holes = nodes.iter().zip(0..).filter(|(node, _)| node.hole != 0);
-            let hole = |(node, at): (&crate::arena::Node, u32)| Hole {
-                units: node.hole,
-                start: node.end(),
-                stamp: node.stamp,
-                node: at,
-            };
-            sizes.make(tie, holes.map(hole));
-        }
-        self.first_of(wanted, self.sizes.from(tie, wanted.units), rank)
     }
 
     /// The first hole of an order that holds the wish.
     ///
     /// A range may lie far from the first holes of an order. So its holes are looked at in turn
-    /// with those of the order, and if they come to their end first, the one of the first rank
-    /// is the first of the order.
-    fn first_of(
-        &self,
-        wanted: &Wanted,
-        mut order: impl Iterator<Item = u32>,
-        rank: impl Fn(&Hole) -> (u64, u64),
-    ) -> Option<(u32, u64)> {
-        if wanted.once {
-            return self.at(order.next()?, wanted);
-        }
-        if (wanted.start, wanted.end) == (0, self.size) {
-            return order.find_map(|below| self.at(below, wanted));
-        }
-        let mut from = self.first_key(wanted);
+    /// with those of the order, and if they come to their end first, the one that is first in the
+    /// order is the answer.
+    fn first_of(&self, wanted: &Wanted, index: &Index) -> Option<(u32, u64)> {
+        let everywhere = (wanted.start, wanted.end) == (0, self.size);
+        let places = self.holes.get(Order::Place, index.step);
+        let (mut key, mut from) = (index.order.from(wanted.units), self.first_key(wanted));
         let mut best = None;
-        for below in order {
-            let found = self.at(below, wanted);
-            if found.is_some() {
+        loop {
+            let Some(entry) = index.tree.first(key, wanted.units) else {
+                // Every hole of the range has had its turn in the order.
+                return None;
+            };
+            key = entry.key + 1;
+            let found = self.at(entry.child, wanted);
+            if found.is_some() || wanted.once {
                 return found;
             }
-            let Some(hole) = self.next_within(wanted, from) else {
-                break;
+            if everywhere {
+                continue;
+            }
+            let Some((start, node)) = Self::next_within(wanted, places, from) else {
+                return best.map(|(_, found)| found);
             };
-            from = hole.key + 1;
-            if let Some(found) = self.at(hole.child, wanted) {
-                let rank = rank(&self.hole(found.0));
-                if best.is_none_or(|(least, _)| rank < least) {
-                    best = Some((rank, found));
+            from = start + 1;
+            if let Some(found) = self.at(node, wanted) {
+                let key = index.order.key(&self.hole(node));
+                if best.is_none_or(|(first, _)| key < first) {
+                    best = Some((key, found));
                 }
             }
         }
-        best.map(|(_, found)| found)
     }
 
     /// Where the first hole that reaches into a range begins, or where the range does.
-    fn first_key(&self, wanted: &Wanted) -> u64 {
-        let first = self.tree.floor(wanted.start);
-        let reaches = first.filter(|hole| hole.key + hole.most > wanted.start);
-        reaches.map_or(wanted.start, |hole| hole.key)
+    fn first_key(&self, wanted: &Wanted) -> u128 {
+        let reaches = |hole: &Hole| hole.start + hole.units > wanted.start;
+        let first = self.hole_at(wanted.start).filter(reaches);
+        first.map_or(wanted.start, |hole| hole.start).into()
     }
 
-    /// The first hole of sufficient size from a place on that reaches into a range.
-    fn next_within(&self, wanted: &Wanted, from: u64) -> Option<Entry> {
-        let hole = self.tree.first(from, wanted.units)?;
-        (hole.key < wanted.end).then_some(hole)
-    }
-
-    /// The nodes that holes lie behind, newest hole first.
-    fn stack(&self) -> impl Iterator<Item = u32> + '_ {
-        let mut at = self.newest;
-        core::iter::from_fn(move || {
-            let below = (at != crate::arena::NONE).then_some(at)?;
-            at = self.node(below).older;
-            Some(below)
-        })
+    /// The first hole with room from a place on that reaches into a range: key and node.
+    fn next_within(wanted: &Wanted, index: &Index, from: u128) -> Option<(u128, u32)> {
+        let entry = index.tree.first(from, wanted.units)?;
+        (entry.key < wanted.end.into()).then_some((entry.key, entry.child))
     }
 }

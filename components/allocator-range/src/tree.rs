@@ -1,12 +1,14 @@
-//! The holes by address: a B+ tree whose entries also know the largest hole below them.
+//! Holes in an order: a B+ tree whose entries also know the most room below them.
 //!
-//! A page holds up to 16 entries side by side. A leaf's entry is a hole (where it begins, how long
-//! it is, which node it lies behind), an inner page's the same about a page below: its first key
-//! and its largest hole. So each level is searched the same way, for a key or for a length.
+//! A page holds up to 16 entries side by side. A leaf's entry is a hole (its place in the order,
+//! how much room it has, which node it lies behind), an inner page's the same about a page below:
+//! its first key and its most room. So each level is searched the same way, for a key or for room.
 
 use alloc::vec::Vec;
 
 const WIDTH: usize = 16;
+/// Above the key of every hole.
+const UNUSED: u128 = u128::MAX;
 /// A page with fewer entries is filled up or emptied into its neighbour.
 const LEAST: usize = WIDTH / 4;
 /// Four entries a page reach 2^32 holes in 16 levels, and the root may have two.
@@ -17,9 +19,9 @@ const LEVELS: usize = 17;
 /// Units: granules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where the hole, or the first one, begins.
-    pub(crate) key: u64,
-    /// How long the hole, or the largest one, is.
+    /// The place of the hole, or of the first one, in the order.
+    pub(crate) key: u128,
+    /// How much room the hole has, or the one with most.
     pub(crate) most: u64,
     /// The node that the hole lies behind, or the page.
     pub(crate) child: u32,
@@ -27,10 +29,10 @@ pub(crate) struct Entry {
 
 /// Entries by key, in columns so that a search reads few cache lines.
 ///
-/// Invariants: keys behind the last entry are `u64::MAX`, which is no key of a hole.
-#[derive(Clone, Debug, PartialEq)]
+/// Invariants: keys behind the last entry are [`UNUSED`].
+#[derive(Clone, Debug)]
 struct Page {
-    keys: [u64; WIDTH],
+    keys: [u128; WIDTH],
     most: [u64; WIDTH],
     child: [u32; WIDTH],
     len: usize,
@@ -38,7 +40,7 @@ struct Page {
 
 impl Page {
     const EMPTY: Page = Page {
-        keys: [u64::MAX; WIDTH],
+        keys: [UNUSED; WIDTH],
         most: [0; WIDTH],
         child: [0; WIDTH],
         len: 0,
@@ -71,7 +73,7 @@ impl Page {
         self.most.copy_within(at + 1..self.len, at);
         self.child.copy_within(at + 1..self.len, at);
         self.len -= 1;
-        self.keys[self.len] = u64::MAX;
+        self.keys[self.len] = UNUSED;
     }
 
     /// Moves the entries from `at` on into a page of their own.
@@ -79,7 +81,7 @@ impl Page {
         let mut right = Page::EMPTY;
         for from in at..self.len {
             right.set(from - at, self.entry(from));
-            self.keys[from] = u64::MAX;
+            self.keys[from] = UNUSED;
         }
         right.len = self.len - at;
         self.len = at;
@@ -93,14 +95,18 @@ impl Page {
         self.len += right.len;
     }
 
-    /// How many keys are not above `key`.
-    fn up_to(&self, key: u64) -> usize {
-        // All columns, so that no branch depends on a key.
-        let count: usize = self.keys.iter().map(|&k| usize::from(k <= key)).sum();
-        count.min(self.len)
+    /// How many keys are below `key`, which may be no hole's.
+    fn below(&self, key: u128) -> usize {
+        // Halving without a branch: which half it is cannot be guessed.
+        let mut count = 0;
+        for half in [8, 4, 2, 1] {
+            let inside = self.keys[count + half - 1] < key;
+            count += if inside { half } else { 0 };
+        }
+        count + usize::from(self.keys[count] < key)
     }
 
-    /// The largest hole below.
+    /// The most room below.
     fn largest(&self) -> u64 {
         let most = self.most[..self.len].iter();
         most.copied().max().unwrap_or(0)
@@ -116,9 +122,9 @@ struct Path {
 /// The tree.
 ///
 /// Complexity: each operation O(log n), unless it says otherwise.
-/// Invariants: all leaves are equally deep; an inner entry has its page's first key and largest
-/// hole; a page but the root has at least [`LEAST`] entries, an inner root two.
-#[derive(Clone, Debug, PartialEq)]
+/// Invariants: all leaves are equally deep; an inner entry has its page's first key and most
+/// room; a page but the root has at least [`LEAST`] entries, an inner root two.
+#[derive(Clone, Debug)]
 pub(crate) struct Tree {
     pages: Vec<Page>,
     spare: Vec<u32>,
@@ -144,7 +150,7 @@ impl Tree {
         self.len
     }
 
-    /// The largest hole, or 0. Complexity: O(1).
+    /// The most room, or 0. Complexity: O(1).
     pub(crate) fn largest(&self) -> u64 {
         self.page(self.root).largest()
     }
@@ -166,11 +172,11 @@ impl Tree {
         (self.pages.len() - 1) as u32
     }
 
-    /// The way to the last entry that is not above `key`, or to the first one.
-    fn path(&self, key: u64) -> Path {
+    /// The way to the last entry below `key`, or to the first one.
+    fn path(&self, key: u128) -> Path {
         let (mut steps, mut page) = ([(0, 0); LEVELS], self.root);
         for step in &mut steps[..=self.height] {
-            let at = self.page(page).up_to(key).saturating_sub(1);
+            let at = self.page(page).below(key).saturating_sub(1);
             *step = (page, at);
             page = self.page(page).child[at];
         }
@@ -201,7 +207,7 @@ impl Tree {
         }
     }
 
-    /// Adds a hole. Bounds: none begins there.
+    /// Adds a hole. Bounds: none has its key.
     pub(crate) fn insert(&mut self, hole: Entry) {
         self.len += 1;
         let path = self.path(hole.key);
@@ -214,7 +220,7 @@ impl Tree {
                 self.page_mut(at).set(followed, below);
             }
             let page = self.page_mut(at);
-            let place = page.up_to(entry.key);
+            let place = page.below(entry.key);
             if page.len < WIDTH {
                 page.insert(place, entry);
                 return self.refresh(&path, depth);
@@ -234,10 +240,10 @@ impl Tree {
         self.height += 1;
     }
 
-    /// Removes the hole that begins at `key`. Bounds: there is one.
-    pub(crate) fn remove(&mut self, key: u64) {
+    /// Removes the hole of a key. Bounds: there is one.
+    pub(crate) fn remove(&mut self, key: u128) {
         self.len -= 1;
-        let path = self.path(key);
+        let path = self.path(key + 1);
         let (leaf, at) = path.steps[path.len - 1];
         debug_assert_eq!(self.page(leaf).keys[at], key);
         self.page_mut(leaf).remove(at);
@@ -288,26 +294,25 @@ impl Tree {
         self.page_mut(above).set(left, entry);
     }
 
-    /// Puts another hole in the place of the one that begins at `key`. Bounds: no hole lies
-    /// between the two.
-    pub(crate) fn change(&mut self, key: u64, hole: Entry) {
-        let path = self.path(key);
+    /// Puts another hole in the place of the one of a key. Bounds: no hole is between the two.
+    pub(crate) fn change(&mut self, key: u128, hole: Entry) {
+        let path = self.path(key + 1);
         let (leaf, at) = path.steps[path.len - 1];
         debug_assert_eq!(self.page(leaf).keys[at], key);
         self.page_mut(leaf).set(at, hole);
         self.refresh(&path, path.len - 1);
     }
 
-    /// The last hole that begins at or below `key`.
-    pub(crate) fn floor(&self, key: u64) -> Option<Entry> {
+    /// The last hole below `key`.
+    pub(crate) fn before(&self, key: u128) -> Option<Entry> {
         let path = self.path(key);
         let (leaf, at) = path.steps[path.len - 1];
         let page = self.page(leaf);
-        (at < page.len && page.keys[at] <= key).then(|| page.entry(at))
+        (page.keys[at] < key).then(|| page.entry(at))
     }
 
-    /// The first hole of at least `units` that begins at or above `key`.
-    pub(crate) fn first(&self, key: u64, units: u64) -> Option<Entry> {
+    /// The first hole at or above `key` that has room for `units`.
+    pub(crate) fn first(&self, key: u128, units: u64) -> Option<Entry> {
         let path = self.path(key);
         for depth in (0..path.len).rev() {
             let (at, followed) = path.steps[depth];
@@ -323,9 +328,9 @@ impl Tree {
         None
     }
 
-    /// The last hole of at least `units` that begins below `key`.
-    pub(crate) fn last(&self, key: u64, units: u64) -> Option<Entry> {
-        let path = self.path(key.checked_sub(1)?);
+    /// The last hole below `key` that has room for `units`.
+    pub(crate) fn last(&self, key: u128, units: u64) -> Option<Entry> {
+        let path = self.path(key);
         for depth in (0..path.len).rev() {
             let (at, followed) = path.steps[depth];
             let leaf = depth + 1 == path.len;
@@ -353,7 +358,7 @@ impl Tree {
         Some(entry)
     }
 
-    /// Checks the tree from scratch and returns its holes by address. Complexity: O(n).
+    /// Checks the tree from scratch and returns its holes in order. Complexity: O(n).
     pub(crate) fn validate(&self) -> Result<Vec<Entry>, &'static str> {
         let mut holes = Vec::new();
         let pages = self.check(self.root, 0, &mut holes)?;
@@ -371,7 +376,7 @@ impl Tree {
     fn check(&self, at: u32, depth: usize, out: &mut Vec<Entry>) -> Result<usize, &'static str> {
         let page = self.page(at);
         let sorted = page.keys[..page.len].is_sorted_by(|a, b| a < b);
-        let unused = page.keys[page.len..].iter().all(|&key| key == u64::MAX);
+        let unused = page.keys[page.len..].iter().all(|&key| key == UNUSED);
         if !sorted || !unused || (depth > 0 && page.len < LEAST) {
             return Err("a page of the tree of holes is sorted and filled");
         }

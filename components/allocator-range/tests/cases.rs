@@ -249,6 +249,20 @@ fn the_whole_of_the_largest_arenas_can_be_taken() {
             })
         );
         t.free(AllocationId(0)).unwrap();
+        for mode in Mode::ALL {
+            let small = Allocate {
+                mode,
+                ..Allocate::plain(AllocationId(1), granule)
+            };
+            let offset = if mode == Mode::High {
+                size - granule
+            } else {
+                0
+            };
+            let bytes = granule;
+            assert_eq!(get(&mut t, small), Ok(Extent { offset, bytes }));
+            t.free(AllocationId(1)).unwrap();
+        }
         let high = Allocate {
             bytes: granule,
             alignment: 1 << 63,

@@ -19,7 +19,12 @@ const ORDERS: usize = 5 * STEPS;
 /// The bits of a word where a run of `1 << step` set bits begins at a multiple of its length.
 fn starts(word: u64, step: usize) -> u64 {
     let runs = (0..step).fold(word, |word, done| word & word >> (1 << done));
-    runs & (u64::MAX / (u64::MAX >> (BITS - (1 << step))))
+    runs & aligned(step)
+}
+
+/// The bits that are multiples of `1 << step`.
+const fn aligned(step: usize) -> u64 {
+    u64::MAX / (u64::MAX >> (BITS - (1 << step)))
 }
 
 #[derive(Clone, Debug)]
@@ -157,8 +162,13 @@ impl FreeIds {
         for height in 0..self.levels.len() {
             let level = &mut self.levels[height];
             let old = core::mem::replace(&mut level.words[at], new);
+            let (mut was, mut is) = (old, new);
             for step in 0..STEPS {
-                let (before, after) = (starts(old, step), starts(new, step));
+                let (before, after) = (was & aligned(step), is & aligned(step));
+                if before | after == 0 {
+                    // Where there is no run there is no longer one.
+                    break;
+                }
                 let count = &mut self.runs[height * STEPS + step];
                 *count = *count + u64::from(after.count_ones()) - u64::from(before.count_ones());
                 match (before != 0, after != 0) {
@@ -166,6 +176,7 @@ impl FreeIds {
                     (true, false) => level.holding[step].remove(at),
                     _ => (),
                 }
+                (was, is) = (was & was >> (1 << step), is & is >> (1 << step));
             }
             let full = new == u64::MAX;
             let above = self.levels.get(height + 1);

@@ -1,12 +1,15 @@
 //! Where ids lie. What every strategy obeys is in `rules.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod ids;
+
 use gpumm_allocator_id::{Id, MAX_IDS};
 use gpumm_contract::allocator::{Allocate, Allocator, Failure, Geometry, Refusal};
 use gpumm_contract::{AllocationId, Extent};
-use gpumm_strategy_suite::allocate;
+use gpumm_strategy_suite::{Model, allocate};
+use ids::ID;
 
-fn ids(count: u64) -> Id {
+fn of(count: u64) -> Id {
     let mut id = Id::new();
     id.init(Geometry {
         size: count,
@@ -35,7 +38,7 @@ fn within(number: u32, length: u64, start: u64, end: u64) -> Allocate {
 
 #[test]
 fn the_lowest_free_id_comes_first() {
-    let mut id = ids(300);
+    let mut id = of(300);
     for number in 0..300 {
         assert_eq!(get(&mut id, run(number, 1)), Ok(u64::from(number)));
     }
@@ -51,7 +54,7 @@ fn the_lowest_free_id_comes_first() {
 
 #[test]
 fn runs_lie_at_multiples_of_their_length() {
-    let mut id = ids(1024);
+    let mut id = of(1024);
     // One single id breaks a run of every length.
     assert_eq!(get(&mut id, run(0, 1)), Ok(0));
     let lengths = [2, 4, 8, 16, 32, 64, 128, 256, 512];
@@ -77,7 +80,7 @@ fn runs_lie_at_multiples_of_their_length() {
 #[test]
 fn ranges_split_the_ids() {
     // As a device with parallel contexts has it: runs in the lowest 1/16, single ids above.
-    let mut id = ids(65_535);
+    let mut id = of(65_535);
     let (low, all) = (65_535 / 16, 65_535);
     assert_eq!(get(&mut id, within(0, 1, low, all)), Ok(4095));
     assert_eq!(get(&mut id, within(1, 1, low, all)), Ok(4096));
@@ -90,7 +93,7 @@ fn ranges_split_the_ids() {
 
 #[test]
 fn a_larger_alignment_is_kept_too() {
-    let mut id = ids(1 << 14);
+    let mut id = of(1 << 14);
     let aligned = |number, alignment| Allocate {
         alignment,
         ..run(number, 1)
@@ -108,7 +111,7 @@ fn a_larger_alignment_is_kept_too() {
 
 #[test]
 fn lengths_are_powers_of_two() {
-    let mut id = ids(64);
+    let mut id = of(64);
     for length in [3, 5, 6, 7, 63] {
         let refused = Failure::Refused(Refusal::Unsupported);
         assert_eq!(get(&mut id, run(0, length)), Err(refused));
@@ -145,4 +148,39 @@ fn there_are_no_more_ids_than_a_bitmap_may_have() {
     assert_eq!(half[0].offset, 0);
     assert_eq!(id.statistics().largest_hole, MAX_IDS / 4);
     assert_eq!(id.validate(), Ok(()));
+}
+
+/// The games of the suite have two levels of words; this one has three.
+#[test]
+fn answers_agree_with_the_model_in_a_larger_arena() {
+    for seed in 0..4 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let count = [4096, 8192, 12_345, 20_000][seed as usize];
+        let (mut id, mut model) = (of(count), Model::new(count, 1));
+        let (mut fits, mut full) = (0, 0);
+        for step in 0..1_500 {
+            let number = rng.u32(..200);
+            if rng.u32(..3) == 0 {
+                assert_eq!(id.free(AllocationId(number)).is_ok(), model.free(number));
+            } else {
+                let mut wish = run(number, 1 << rng.u32(..13));
+                if rng.bool() {
+                    wish.alignment = 1 << rng.u32(..13);
+                }
+                if rng.bool() {
+                    let start = rng.u64(..count);
+                    wish.range = Some((start, rng.u64(start + 1..=count)));
+                }
+                let answer = allocate(&mut id, &wish);
+                fits += u32::from(answer.is_ok());
+                full += u32::from(matches!(answer, Err(Failure::NoSpace { .. })));
+                model.judge(&ID, &wish, &answer);
+            }
+            if step % 50 == 0 {
+                model.compare(&ID, &id, 7);
+            }
+        }
+        model.compare(&ID, &id, 1_000);
+        assert!(fits > 100 && full > 100, "{fits} {full}");
+    }
 }

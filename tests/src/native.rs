@@ -137,6 +137,9 @@ impl<A: Allocator + Default + Send + Debug + 'static> StrategySource for NativeA
     }
 }
 
+/// The strategies that [`strategy`] knows; a new one works without being among them.
+pub const STRATEGIES: [&str; 5] = ["buddy", "id", "linear", "range", "tlsf"];
+
 /// A native strategy by name.
 pub fn strategy(name: &str) -> Arc<dyn StrategySource> {
     match name {

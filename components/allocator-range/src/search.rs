@@ -132,7 +132,12 @@ impl Arena {
     fn first_of(&self, wanted: &Wanted, index: &Index) -> Option<(u32, u64)> {
         let everywhere = (wanted.start, wanted.end) == (0, self.size);
         let places = self.holes.get(Order::Place, index.step);
-        let (mut key, mut from) = (index.order.from(wanted.units), self.first_key(wanted));
+        let mut key = index.order.from(wanted.units);
+        let mut from = if everywhere {
+            0
+        } else {
+            self.first_key(wanted)
+        };
         let mut best = None;
         loop {
             let Some(entry) = index.tree.first(key, wanted.units) else {
@@ -162,6 +167,9 @@ impl Arena {
 
     /// Where the first hole that reaches into a range begins, or where the range does.
     fn first_key(&self, wanted: &Wanted) -> u128 {
+        if wanted.start == 0 {
+            return 0;
+        }
         let reaches = |hole: &Hole| hole.start + hole.units > wanted.start;
         let first = self.hole_at(wanted.start).filter(reaches);
         first.map_or(wanted.start, |hole| hole.start).into()

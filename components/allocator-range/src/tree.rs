@@ -29,7 +29,7 @@ pub(crate) struct Entry {
 
 /// Entries by key, in columns so that a search reads few cache lines.
 ///
-/// Invariants: keys behind the last entry are [`UNUSED`].
+/// Invariants: behind the last entry keys are [`UNUSED`] and rooms 0.
 #[derive(Clone, Debug)]
 struct Page {
     keys: [u128; WIDTH],
@@ -74,6 +74,7 @@ impl Page {
         self.child.copy_within(at + 1..self.len, at);
         self.len -= 1;
         self.keys[self.len] = UNUSED;
+        self.most[self.len] = 0;
     }
 
     /// Moves the entries from `at` on into a page of their own.
@@ -82,6 +83,7 @@ impl Page {
         for from in at..self.len {
             right.set(from - at, self.entry(from));
             self.keys[from] = UNUSED;
+            self.most[from] = 0;
         }
         right.len = self.len - at;
         self.len = at;
@@ -97,26 +99,30 @@ impl Page {
 
     /// How many keys are below `key`, which may be no hole's.
     fn below(&self, key: u128) -> usize {
-        // Halving without a branch: which half it is cannot be guessed.
-        let mut count = 0;
-        for half in [8, 4, 2, 1] {
-            let inside = self.keys[count + half - 1] < key;
-            count += if inside { half } else { 0 };
-        }
-        count + usize::from(self.keys[count] < key)
+        // Two rounds of four without a branch, which could not be predicted: in which quarter,
+        // and where in it. The comparisons of a round do not wait for each other.
+        let below = |at: usize| usize::from(self.keys[at] < key);
+        let quarter = 4 * (below(3) + below(7) + below(11));
+        quarter + below(quarter) + below(quarter + 1) + below(quarter + 2) + below(quarter + 3)
     }
 
     /// The most room below.
     fn largest(&self) -> u64 {
-        let most = self.most[..self.len].iter();
-        most.copied().max().unwrap_or(0)
+        self.most.iter().fold(0, |most, &room| most.max(room))
     }
 }
 
 /// The way from the root to a leaf: pages, and which entry was followed in each.
 struct Path {
-    steps: [(u32, usize); LEVELS],
+    steps: [(u32, u32); LEVELS],
     len: usize,
+}
+
+impl Path {
+    fn step(&self, depth: usize) -> (u32, usize) {
+        let (page, at) = self.steps[depth];
+        (page, at as usize)
+    }
 }
 
 /// The tree.
@@ -177,7 +183,7 @@ impl Tree {
         let (mut steps, mut page) = ([(0, 0); LEVELS], self.root);
         for step in &mut steps[..=self.height] {
             let at = self.page(page).below(key).saturating_sub(1);
-            *step = (page, at);
+            *step = (page, at as u32);
             page = self.page(page).child[at];
         }
         Path {
@@ -198,8 +204,8 @@ impl Tree {
     /// Makes the entries above a changed page true again, up to the first that is true already.
     fn refresh(&mut self, path: &Path, below: usize) {
         for depth in (0..below).rev() {
-            let (page, at) = path.steps[depth];
-            let entry = self.summary(path.steps[depth + 1].0);
+            let (page, at) = path.step(depth);
+            let entry = self.summary(path.step(depth + 1).0);
             if self.page(page).entry(at) == entry {
                 return;
             }
@@ -213,10 +219,10 @@ impl Tree {
         let path = self.path(hole.key);
         let mut entry = hole;
         for depth in (0..path.len).rev() {
-            let (at, followed) = path.steps[depth];
+            let (at, followed) = path.step(depth);
             if depth + 1 < path.len {
                 // The page below was split: it lost its larger half.
-                let below = self.summary(path.steps[depth + 1].0);
+                let below = self.summary(path.step(depth + 1).0);
                 self.page_mut(at).set(followed, below);
             }
             let page = self.page_mut(at);
@@ -244,14 +250,14 @@ impl Tree {
     pub(crate) fn remove(&mut self, key: u128) {
         self.len -= 1;
         let path = self.path(key + 1);
-        let (leaf, at) = path.steps[path.len - 1];
+        let (leaf, at) = path.step(path.len - 1);
         debug_assert_eq!(self.page(leaf).keys[at], key);
         self.page_mut(leaf).remove(at);
         for depth in (1..path.len).rev() {
-            if self.page(path.steps[depth].0).len >= LEAST {
+            if self.page(path.step(depth).0).len >= LEAST {
                 return self.refresh(&path, depth);
             }
-            let (above, at) = path.steps[depth - 1];
+            let (above, at) = path.step(depth - 1);
             self.balance(above, at.saturating_sub(1));
         }
         if self.height > 0 && self.page(self.root).len == 1 {
@@ -297,7 +303,7 @@ impl Tree {
     /// Puts another hole in the place of the one of a key. Bounds: no hole is between the two.
     pub(crate) fn change(&mut self, key: u128, hole: Entry) {
         let path = self.path(key + 1);
-        let (leaf, at) = path.steps[path.len - 1];
+        let (leaf, at) = path.step(path.len - 1);
         debug_assert_eq!(self.page(leaf).keys[at], key);
         self.page_mut(leaf).set(at, hole);
         self.refresh(&path, path.len - 1);
@@ -306,7 +312,7 @@ impl Tree {
     /// The last hole below `key`.
     pub(crate) fn before(&self, key: u128) -> Option<Entry> {
         let path = self.path(key);
-        let (leaf, at) = path.steps[path.len - 1];
+        let (leaf, at) = path.step(path.len - 1);
         let page = self.page(leaf);
         (page.keys[at] < key).then(|| page.entry(at))
     }
@@ -315,7 +321,7 @@ impl Tree {
     pub(crate) fn first(&self, key: u128, units: u64) -> Option<Entry> {
         let path = self.path(key);
         for depth in (0..path.len).rev() {
-            let (at, followed) = path.steps[depth];
+            let (at, followed) = path.step(depth);
             let leaf = depth + 1 == path.len;
             let page = self.page(at);
             // In a leaf the entry itself may be meant; above, what it leads to has been searched.
@@ -332,7 +338,7 @@ impl Tree {
     pub(crate) fn last(&self, key: u128, units: u64) -> Option<Entry> {
         let path = self.path(key);
         for depth in (0..path.len).rev() {
-            let (at, followed) = path.steps[depth];
+            let (at, followed) = path.step(depth);
             let leaf = depth + 1 == path.len;
             let page = self.page(at);
             let end = followed + usize::from(leaf && page.keys[followed] < key);
@@ -376,7 +382,8 @@ impl Tree {
     fn check(&self, at: u32, depth: usize, out: &mut Vec<Entry>) -> Result<usize, &'static str> {
         let page = self.page(at);
         let sorted = page.keys[..page.len].is_sorted_by(|a, b| a < b);
-        let unused = page.keys[page.len..].iter().all(|&key| key == UNUSED);
+        let unused = page.keys[page.len..].iter().all(|&key| key == UNUSED)
+            && page.most[page.len..].iter().all(|&room| room == 0);
         if !sorted || !unused || (depth > 0 && page.len < LEAST) {
             return Err("a page of the tree of holes is sorted and filled");
         }

@@ -59,7 +59,8 @@ pub struct Description<S> {
     pub resets: bool,
     /// Whether eviction scans are offered.
     pub scans: bool,
-    /// Whether wishes with hints are played; where not the strategy tests what they mean.
+    /// Whether wishes with hints are played, and memory is given back cleared; where not the
+    /// strategy tests what they mean.
     pub hints: bool,
     /// The right answer to a wish that no rule of the interface refuses.
     pub expect: fn(&Model, &Allocate) -> Expected,

@@ -104,7 +104,7 @@ impl<S: Strategy> Game<'_, S> {
             125 if !self.description.scans => Command::ScanColour,
             _ => Command::Free {
                 number,
-                cleared: dice.once_in(4),
+                cleared: dice.once_in(4) && self.description.hints,
             },
         }
     }

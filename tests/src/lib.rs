@@ -3,8 +3,9 @@
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
 //! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave;
-//! [`tables`] runs the sg-table component alone, [`planning`] a mechanism alone; [`moves`] orders moves and
-//! failures of them, [`killing`] ends mechanisms between calls.
+//! [`template`] adds a strategy to a copy of the workspace; [`tables`] runs the sg-table component alone,
+//! [`planning`] a mechanism alone; [`moves`] orders moves and failures of them, [`killing`] ends mechanisms
+//! between calls.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,4 +23,5 @@ pub mod program;
 pub mod shadow;
 pub mod strategies;
 pub mod tables;
+pub mod template;
 pub mod tidy;

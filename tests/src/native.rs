@@ -5,6 +5,8 @@ use gpumm::parts::{
     Executed, Mechanism, MechanismSource, Parts, SlotDesk, Strategy, StrategySource,
 };
 use gpumm_allocator_buddy::Buddy;
+use gpumm_allocator_id::Id;
+use gpumm_allocator_linear::Linear;
 use gpumm_allocator_range::RangeManager;
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::table::Tables;
@@ -138,12 +140,17 @@ impl<A: Allocator + Default + Send + Debug + 'static> StrategySource for NativeA
     }
 }
 
+/// The strategies that [`strategy`] knows; a new one works without being among them.
+pub const STRATEGIES: [&str; 5] = ["buddy", "id", "linear", "range", "tlsf"];
+
 /// A native strategy by name.
 pub fn strategy(name: &str) -> Arc<dyn StrategySource> {
     match name {
         "tlsf" => Arc::new(NativeAllocator::<Tlsf>::new("tlsf")),
         "range" => Arc::new(NativeAllocator::<RangeManager>::new("range")),
         "buddy" => Arc::new(NativeAllocator::<Buddy>::new("buddy")),
+        "id" => Arc::new(NativeAllocator::<Id>::new("id")),
+        "linear" => Arc::new(NativeAllocator::<Linear>::new("linear")),
         other => panic!("no native strategy {other}"),
     }
 }

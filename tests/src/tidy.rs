@@ -85,6 +85,8 @@ pub enum Part {
     Cli,
     /// `tests`.
     Tests,
+    /// `tests/suite`: what every strategy is tested with.
+    Suite,
     /// `xtask`.
     Xtask,
 }
@@ -100,6 +102,7 @@ impl Part {
             "host/cli" => Part::Cli,
             "host/trace" => Part::Trace,
             "tests" => Part::Tests,
+            "tests/suite" => Part::Suite,
             "xtask" => Part::Xtask,
             _ => match folder.strip_prefix("components/")?.split_once('/') {
                 Some((_, "shell")) => Part::Shell,
@@ -115,13 +118,16 @@ impl Part {
         use Part::*;
         match self {
             Contract | Hardware | Trace | Xtask => &[],
-            Logic => &[Contract],
+            // The suite knows no strategy, so that a new one needs no edit of it.
+            Logic | Suite => &[Contract],
             Glue => &[Contract, Glue],
             Shell => &[Contract, Glue, Logic],
             Bundle => &[Glue],
             Host => &[Contract, Hardware, Bundle],
             Cli => &[Host, Hardware, Trace],
-            Tests => &[Contract, Logic, Glue, Bundle, Hardware, Trace, Host, Cli],
+            Tests => &[
+                Contract, Logic, Suite, Glue, Bundle, Hardware, Trace, Host, Cli,
+            ],
         }
     }
 
@@ -130,6 +136,7 @@ impl Part {
         match self {
             Part::Contract | Part::Logic => Some(&[]),
             Part::Shell | Part::Glue => Some(&["wit-bindgen"]),
+            Part::Suite => Some(&["fastrand"]),
             _ => None,
         }
     }
@@ -173,8 +180,8 @@ fn allowed(part: Part, package: &Package, dependency: &Dependency) -> bool {
         return dependency.dev || list.is_none_or(|list| list.contains(&&*dependency.name));
     };
     match (part, Part::of(folder)) {
-        // Logic is tested together with its neighbours.
-        (Part::Logic, Some(Part::Logic)) => dependency.dev,
+        // Logic is tested together with its neighbours, and strategies with their suite.
+        (Part::Logic, Some(Part::Logic | Part::Suite)) => dependency.dev,
         // A shell knows one logic crate: the one it is in.
         (Part::Shell, Some(Part::Logic)) => {
             package.folder.strip_suffix("/shell") == Some(folder.as_str())

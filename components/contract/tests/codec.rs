@@ -7,7 +7,7 @@ use gpumm_contract::request::{
     Access, Attach, Batch, Create, Detach, Grants, Intent, Pass, Place, Placement, Run, Use,
 };
 use gpumm_contract::table::{Hold, Holder};
-use gpumm_contract::wire::{Kind, Writer};
+use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::*;
 
 fn extent(offset: u64, bytes: u64) -> Extent {

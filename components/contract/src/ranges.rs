@@ -33,14 +33,18 @@ impl<V: Clone + PartialEq> RangeMap<V> {
         if start == end {
             return;
         }
-        if self.map.is_empty() {
-            self.map.insert(start, (end, value));
+        // Most bytes of a memory are one tenant's for long, and most that are not stand alone.
+        let before = self.map.range(..=start).next_back();
+        if before.is_some_and(|(_, (to, old))| *to >= end && *old == value) {
             return;
         }
-        // Most bytes of a memory are one tenant's for long.
-        let covering = self.map.range(..=start).next_back();
-        if covering.is_some_and(|(_, (to, old))| *to >= end && *old == value) {
-            return;
+        let apart = |to: u64, old: &V| to < start || to == start && *old != value;
+        if before.is_none_or(|(_, (to, old))| apart(*to, old)) {
+            let after = self.map.range(start..=end).next();
+            if after.is_none_or(|(&at, (_, old))| at == end && *old != value) {
+                self.map.insert(start, (end, value));
+                return;
+            }
         }
         self.clear(extent);
         if let Some((&at, (to, old))) = self.map.range(..start).next_back()

@@ -12,6 +12,7 @@
 //! "Reached" always means *delivered* as reached to the mechanism, never the device's present
 //! state: that is what makes equal inputs give equal judgements.
 
+mod accepted;
 mod clock;
 mod device_op;
 mod due;
@@ -29,9 +30,9 @@ mod tests;
 mod timeline;
 mod used;
 
+pub(crate) use accepted::Accepted;
+pub use accepted::Counts;
 pub use refusal::Refusal;
-pub(crate) use request::Accepted;
-pub use request::Counts;
 pub(crate) use share::Shared;
 
 use clock::Clocks;

@@ -1,6 +1,7 @@
 //! Judging `place` and `unplace`: who gets which bytes.
 
-use super::request::{Check, Placed};
+use super::accepted::Placed;
+use super::request::Check;
 use super::{AllocationFacts, Ending, Refusal, Uses};
 use crate::few::Few;
 use gpumm_contract::extent::{round_up, total};

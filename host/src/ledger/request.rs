@@ -1,80 +1,13 @@
 //! Judging a whole plan: did every request get what its answer says?
 
-use super::{BufferFacts, Ledger, Refusal};
+use super::{Accepted, BufferFacts, Ledger, Refusal};
 use crate::broker::Overlay;
-use crate::executor::DeviceOp;
-use crate::few::Few;
 use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Lists, Op, Status};
 use gpumm_contract::request::{Access, Batch, Request};
 use gpumm_contract::wire::{Kind, Reader};
-use gpumm_contract::{
-    AllocationId, BufferId, Extent, MemoryTypeId, Point, Shows, TableId, TenantId,
-};
+use gpumm_contract::{AllocationId, BufferId, Point, TableId, TenantId};
 use std::collections::BTreeSet;
-
-/// What accepted plans did, counted from the first one on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Operations in accepted plans.
-    pub plan_ops: u64,
-    /// Moves out of a memory type to make room.
-    pub evictions: u64,
-    /// Moves back.
-    pub swap_ins: u64,
-    /// Bytes in copies.
-    pub bytes_moved: u64,
-    /// Bytes cleared before somebody else could see them.
-    pub bytes_cleared: u64,
-}
-
-impl Counts {
-    /// Adds what another plan did.
-    pub fn add(&mut self, other: Counts) {
-        self.plan_ops += other.plan_ops;
-        self.evictions += other.evictions;
-        self.swap_ins += other.swap_ins;
-        self.bytes_moved += other.bytes_moved;
-        self.bytes_cleared += other.bytes_cleared;
-    }
-}
-
-/// An accepted plan, resolved for the executor.
-#[derive(Debug, Default)]
-pub(crate) struct Accepted {
-    /// One status per request.
-    pub(crate) answers: Vec<Status>,
-    /// Device operations in order.
-    pub(crate) ops: Vec<DeviceOp>,
-    pub(crate) counts: Counts,
-    /// The points of the jobs, in order.
-    pub(crate) runs: Vec<Point>,
-    /// New places, with the tenant that will see them.
-    pub(crate) placed: Vec<Placed>,
-    /// Allocations that are over.
-    pub(crate) ended: Vec<(MemoryTypeId, Shows, Few<Extent>)>,
-    /// Buffers that were given up.
-    pub(crate) poisoned: Vec<BufferId>,
-    /// Allocations whose memory the plan says is mapped.
-    pub(crate) mapped: BTreeSet<AllocationId>,
-    pub(super) high_water: Vec<(MemoryTypeId, u64)>,
-}
-
-/// A new place of a buffer.
-#[derive(Debug)]
-pub(crate) struct Placed {
-    pub(crate) allocation: AllocationId,
-    pub(crate) memory: MemoryTypeId,
-    pub(crate) tenant: TenantId,
-    pub(crate) extents: Few<Extent>,
-}
-
-impl Accepted {
-    /// The allocations that the plan made places of buffers.
-    pub(crate) fn placed_numbers(&self) -> BTreeSet<AllocationId> {
-        self.placed.iter().map(|p| p.allocation).collect()
-    }
-}
 
 /// A plan under judgement.
 pub(super) struct Check<'a> {
@@ -129,28 +62,7 @@ impl Ledger {
         lists: &mut Lists,
     ) -> Result<Accepted, Refusal> {
         // ORDER: a plan that cannot be read to its end is refused before anything else.
-        let mut all = Reader::new(words, Kind::Plan)?;
-        let (mut places, mut unplaces, mut runs, mut performed) = (0, 0, 0, 0);
-        while let Some(item) = all.next()? {
-            match Op::outline(&item)? {
-                Op::Place { .. } => places += 1,
-                Op::Unplace { .. } => unplaces += 1,
-                Op::Table { .. } | Op::DropTable { .. } | Op::MapDma { .. } => {}
-                Op::Answer { .. } | Op::Poison { .. } => {}
-                op => {
-                    performed += 1;
-                    runs += usize::from(matches!(op, Op::Run { .. }));
-                }
-            }
-        }
-        let accepted = Accepted {
-            answers: Vec::with_capacity(batch.requests.len()),
-            ops: Vec::with_capacity(performed),
-            runs: Vec::with_capacity(runs),
-            placed: Vec::with_capacity(places),
-            high_water: Vec::with_capacity(places),
-            ..Accepted::default()
-        };
+        let (accepted, ends) = Accepted::room_for(words, batch.requests.len())?;
         self.begin();
         let mut check = Check {
             ledger: self,
@@ -161,9 +73,9 @@ impl Ledger {
             ran: false,
             founded: false,
             ended: false,
-            unplaced: Vec::with_capacity(unplaces),
+            unplaced: Vec::with_capacity(ends),
             superseded: BTreeSet::new(),
-            over: Vec::with_capacity(unplaces),
+            over: Vec::with_capacity(ends),
             orphans: 0,
             unmapped: BTreeSet::new(),
             must_poison: BTreeSet::new(),

@@ -343,12 +343,13 @@ type Lie = (&'static str, fn(&mut Case), fn(&Refusal) -> bool);
 fn refused(start: fn() -> Ledger, case: fn() -> Case, lies: &[Lie]) {
     for (name, change, named) in lies {
         let mut ledger = start();
-        let before = facts(&ledger);
+        let before = (facts(&ledger), ledger.grants());
         let mut lie = case();
         change(&mut lie);
         let refusal = lie.check(&mut ledger).map(|_| ()).expect_err(name);
         assert!(named(&refusal), "'{name}' was refused as {refusal:?}");
-        assert_eq!(facts(&ledger), before, "'{name}' left traces");
+        let after = (facts(&ledger), ledger.grants());
+        assert_eq!(after, before, "'{name}' left traces");
         case()
             .check(&mut ledger)
             .unwrap_or_else(|r| panic!("after '{name}' a true plan is refused: {r}"));

@@ -1,5 +1,7 @@
 //! Blocks: power-of-two parts of the arena, each at a multiple of its size.
 
+use alloc::vec::Vec;
+
 /// Orders of a 64-bit arena.
 pub(crate) const ORDERS: usize = 64;
 
@@ -9,7 +11,9 @@ pub(crate) const ORDERS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) offset: u64,
-    pub(crate) order: u32,
+    pub(crate) order: u8,
+    /// Whether its bytes are known to be zero.
+    pub(crate) clear: bool,
 }
 
 impl Piece {
@@ -19,24 +23,66 @@ impl Piece {
         1 << self.order
     }
 
-    /// The block that this one is half of.
-    pub(crate) fn parent(self) -> Option<Piece> {
-        let order = self.order + 1;
-        ((order as usize) < ORDERS).then_some(Piece {
-            offset: self.offset & !self.chunks(),
-            order,
-        })
+    /// Its last chunk, since the one behind it may not be a 64-bit number.
+    pub(crate) fn last(self) -> u64 {
+        self.offset | (self.chunks() - 1)
+    }
+
+    /// The number of the block among those of its order.
+    #[inline]
+    pub(crate) fn key(self) -> u64 {
+        self.offset >> self.order
+    }
+
+    /// The block of an order with a number.
+    #[inline]
+    pub(crate) fn at(key: u64, order: u32, clear: bool) -> Self {
+        Piece {
+            offset: key << order,
+            order: order as u8,
+            clear,
+        }
+    }
+
+    /// The lower and the upper half of a block that has halves.
+    pub(crate) fn halves(self) -> Option<[Piece; 2]> {
+        let half = Piece {
+            order: self.order.checked_sub(1)?,
+            ..self
+        };
+        let upper = Piece {
+            offset: half.offset | half.chunks(),
+            ..half
+        };
+        Some([half, upper])
+    }
+
+    /// Keeps what lies in `start..end`, and hands on the rest, as the fewest blocks.
+    pub(crate) fn split(
+        self,
+        start: u64,
+        end: u64,
+        kept: &mut Vec<Piece>,
+        rest: impl FnMut(Piece),
+    ) {
+        // OVERFLOW: a block ends in the arena, and that in 64 bits.
+        let (low, high) = (self.offset, self.offset + self.chunks());
+        let (start, end) = (start.clamp(low, high), end.clamp(low, high));
+        kept.extend(pieces(start, end, self.clear));
+        let below = pieces(low, start, self.clear);
+        below.chain(pieces(end, high, self.clear)).for_each(rest);
     }
 }
 
 /// The fewest blocks that make up `start..end`, ascending; none when the range is empty.
-pub(crate) fn pieces(start: u64, end: u64) -> impl Iterator<Item = Piece> {
+pub(crate) fn pieces(start: u64, end: u64, clear: bool) -> impl Iterator<Item = Piece> {
     let mut at = start;
     core::iter::from_fn(move || {
         let room = end.checked_sub(at)?.checked_ilog2()?;
         let piece = Piece {
             offset: at,
-            order: room.min(at.trailing_zeros()),
+            order: room.min(at.trailing_zeros()) as u8,
+            clear,
         };
         at += piece.chunks();
         Some(piece)

@@ -7,16 +7,8 @@ pub(crate) const SLOTS: usize = 1 << DIGIT;
 /// The last slot.
 pub(crate) const LAST: usize = SLOTS - 1;
 
-/// A bitmap.
-///
-/// Bounds: slots below [`SLOTS`]; higher bits of a slot are ignored.
-/// Invariants: bit `i` of `top` is set exactly when word `i` is not 0.
-/// Complexity: O(1), but for [`Bits::last_multiple`].
-#[derive(Clone, Debug)]
-pub(crate) struct Bits {
-    top: u64,
-    words: [u64; 64],
-}
+/// The words of a bitmap.
+pub(crate) type Words = [u64; 64];
 
 /// The word of a slot, and its bit there.
 #[inline]
@@ -43,51 +35,53 @@ fn multiples(zeros: u32) -> u64 {
     OF.get(zeros as usize).copied().unwrap_or(1)
 }
 
-impl Bits {
-    pub(crate) const EMPTY: Bits = Bits {
-        top: 0,
-        words: [0; 64],
-    };
+/// Sets a bit in a top word and words.
+#[inline]
+pub(crate) fn set(top: &mut u64, words: &mut Words, slot: usize) {
+    let (word, bit) = place(slot);
+    words[word] |= 1 << bit;
+    *top |= 1 << word;
+}
 
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.top == 0
-    }
+/// Takes a bit away; `true` when none is left.
+#[inline]
+pub(crate) fn clear(top: &mut u64, words: &mut Words, slot: usize) -> bool {
+    let (word, bit) = place(slot);
+    words[word] &= !(1 << bit);
+    // Without a branch: whether it was the word's last bit cannot be foreseen.
+    *top &= !(u64::from(words[word] == 0) << word);
+    *top == 0
+}
 
-    #[inline]
-    pub(crate) fn has(&self, slot: usize) -> bool {
-        let (word, bit) = place(slot);
-        self.words[word] >> bit & 1 != 0
-    }
+/// Whether a bit is set.
+#[inline]
+pub(crate) fn has(words: &Words, slot: usize) -> bool {
+    let (word, bit) = place(slot);
+    words[word] >> bit & 1 != 0
+}
 
-    #[inline]
-    pub(crate) fn set(&mut self, slot: usize) {
-        let (word, bit) = place(slot);
-        self.words[word] |= 1 << bit;
-        self.top |= 1 << word;
-    }
+/// A bitmap to look at.
+///
+/// Bounds: slots below [`SLOTS`]; higher bits of a slot are ignored.
+/// Invariants: bit `i` of `top` is set exactly when word `i` is not 0.
+/// Complexity: O(1), but for [`Bits::last_multiple`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bits<'a> {
+    pub(crate) top: u64,
+    pub(crate) words: &'a Words,
+}
 
-    /// Takes a bit away; `true` when none is left.
-    #[inline]
-    pub(crate) fn clear(&mut self, slot: usize) -> bool {
-        let (word, bit) = place(slot);
-        self.words[word] &= !(1 << bit);
-        if self.words[word] == 0 {
-            self.top &= !(1 << word);
-        }
-        self.top == 0
-    }
-
+impl Bits<'_> {
     /// The highest slot that is set.
     #[inline]
-    pub(crate) fn last(&self) -> Option<usize> {
+    pub(crate) fn last(self) -> Option<usize> {
         let word = self.top.checked_ilog2()? as usize & 63;
         let bit = self.words[word].checked_ilog2()?;
         Some(word << 6 | bit as usize)
     }
 
     /// The lowest slot that is set and at least `from`.
-    pub(crate) fn next(&self, from: usize) -> Option<usize> {
+    pub(crate) fn next(self, from: usize) -> Option<usize> {
         let (word, bit) = place(from);
         let here = self.words[word] & u64::MAX << bit;
         if here != 0 {
@@ -101,7 +95,7 @@ impl Bits {
     /// The highest slot that is set, at most `to`, and has `zeros` low bits clear.
     ///
     /// Complexity: O(words).
-    pub(crate) fn last_multiple(&self, to: usize, zeros: u32) -> Option<usize> {
+    pub(crate) fn last_multiple(self, to: usize, zeros: u32) -> Option<usize> {
         let (word, bit) = place(to);
         let (fine, coarse) = (multiples(zeros.min(6)), multiples(zeros.saturating_sub(6)));
         let mut top = self.top & coarse & up_to(word as u32);
@@ -120,7 +114,7 @@ impl Bits {
     }
 
     /// How many slots are set; `None` when the top word is wrong.
-    pub(crate) fn count(&self) -> Option<u64> {
+    pub(crate) fn count(self) -> Option<u64> {
         let right = |(word, &bits): (usize, &u64)| (self.top >> word & 1 != 0) == (bits != 0);
         let sum = self.words.iter().map(|word| u64::from(word.count_ones()));
         let all = self.words.iter().enumerate().all(right);

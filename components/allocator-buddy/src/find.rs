@@ -38,34 +38,31 @@ impl Space {
     /// Complexity: O(orders * log n); for [`Rule::Multiple`] and [`Rule::Window`] see there.
     #[inline]
     pub(crate) fn take(&mut self, order: u32, rule: Rule, clear: bool) -> Option<Piece> {
-        let (holder, offset) = match rule {
-            Rule::Highest => self.highest(order, clear)?,
-            Rule::Topmost => self
-                .topmost(order, clear)
-                .or_else(|| self.highest(order, !clear))?,
-            Rule::Multiple(multiple) => self.highest_multiple(order, multiple, clear)?,
+        let found = match rule {
+            Rule::Highest => None,
+            Rule::Topmost => self.topmost(order, clear),
+            Rule::Multiple(multiple) => Some(self.highest_multiple(order, multiple, clear)?),
             Rule::Window {
                 multiple,
                 start,
                 end,
-            } => self.in_window(order, multiple, start, end, clear)?,
+            } => Some(self.in_window(order, multiple, start, end, clear)?),
         };
-        Some(self.cut(holder, offset, order as u8))
+        match found {
+            Some((holder, offset)) => Some(self.cut(holder, offset, order as u8)),
+            None => self.take_highest(order, clear),
+        }
     }
 
     #[inline]
-    fn highest(&self, order: u32, clear: bool) -> Option<Found> {
+    fn take_highest(&mut self, order: u32, clear: bool) -> Option<Piece> {
         let (mut class, mut orders) = (clear, self.orders_from(order, clear));
         if orders == 0 {
             class = !clear;
             orders = self.orders_from(order, class);
         }
-        if orders == 0 {
-            return None;
-        }
-        let here = orders.trailing_zeros();
-        let key = self.set(here, class).last(&self.pool)?;
-        Some(upper_end(Piece::at(key, here, class), order))
+        let from = orders.trailing_zeros();
+        (orders != 0).then(|| self.cut_highest(from, class, order))?
     }
 
     fn topmost(&self, order: u32, clear: bool) -> Option<Found> {

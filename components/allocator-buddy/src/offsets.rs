@@ -8,6 +8,12 @@ fn level_of(key: u64) -> u32 {
     key.checked_ilog2().map_or(0, |bit| bit / DIGIT)
 }
 
+/// How many low bits of a key are clear, of 0 all that count.
+#[inline]
+fn zeros(key: u64) -> usize {
+    key.trailing_zeros().min(63) as usize
+}
+
 /// One set of keys; its tree is in a [`Pool`].
 ///
 /// Complexity: every operation O(levels), that is O(log4096(largest key)), unless said otherwise.
@@ -49,7 +55,37 @@ impl Set {
         }
         pool.insert(self.level, self.root, key);
         self.len += 1;
-        self.zeros[key.trailing_zeros().min(63) as usize] += 1;
+        self.zeros[zeros(key)] += 1;
+    }
+
+    /// Adds a key that is not in the set, or takes its buddy, which differs in the lowest bit, out
+    /// and says so.
+    #[inline]
+    pub(crate) fn pair(&mut self, pool: &mut Pool, key: u64) -> bool {
+        if self.root == NONE {
+            self.root = pool.make(self.level);
+        }
+        let paired = pool.pair(self.level, self.root, key);
+        if paired {
+            self.len -= 1;
+            self.zeros[zeros(key ^ 1)] -= 1;
+        } else {
+            self.len += 1;
+            self.zeros[zeros(key)] += 1;
+        }
+        paired
+    }
+
+    /// Takes out the largest key.
+    #[inline]
+    pub(crate) fn pop(&mut self, pool: &mut Pool) -> Option<u64> {
+        if self.len == 0 {
+            return None;
+        }
+        let key = pool.pop(self.level, self.root)?;
+        self.len -= 1;
+        self.zeros[zeros(key)] -= 1;
+        Some(key)
     }
 
     /// Takes a key out; `false` when it is not in the set.
@@ -58,7 +94,7 @@ impl Set {
         let found = self.len != 0 && pool.remove(self.level, self.root, key);
         if found {
             self.len -= 1;
-            self.zeros[key.trailing_zeros().min(63) as usize] -= 1;
+            self.zeros[zeros(key)] -= 1;
         }
         found
     }
@@ -126,10 +162,9 @@ impl Set {
 
     /// Whether the counts by clear low bits are those of the keys.
     pub(crate) fn counted(&self, pool: &Pool) -> bool {
-        let mut zeros = [0; 64];
-        self.keys(pool)
-            .for_each(|key| zeros[key.trailing_zeros().min(63) as usize] += 1);
-        zeros == self.zeros
+        let mut counts = [0; 64];
+        self.keys(pool).for_each(|key| counts[zeros(key)] += 1);
+        counts == self.zeros
     }
 }
 
@@ -152,9 +187,17 @@ mod tests {
                 // The set grows with its keys, as it does with an arena.
                 set.reach(&mut pool, key);
                 if rng.u32(..1000) < if step / 1000 % 2 == 0 { 600 } else { 300 } {
-                    if model.insert(key) {
+                    if !model.contains(&key) && rng.bool() {
+                        let paired = set.pair(&mut pool, key);
+                        assert_eq!(paired, model.remove(&(key ^ 1)));
+                        if !paired {
+                            model.insert(key);
+                        }
+                    } else if model.insert(key) {
                         set.insert(&mut pool, key);
                     }
+                } else if rng.bool() {
+                    assert_eq!(set.pop(&mut pool), model.pop_last());
                 } else {
                     let key = model.range(key..).next().copied().unwrap_or(key);
                     assert_eq!(set.remove(&mut pool, key), model.remove(&key));

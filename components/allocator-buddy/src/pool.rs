@@ -1,27 +1,33 @@
 //! The bitmaps of all sets: leaves for the low digit of a key, nodes for each digit above.
 
-use crate::bits::{Bits, DIGIT, LAST, SLOTS};
+use crate::bits::{Bits, DIGIT, LAST, SLOTS, Words, clear, has, set};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// No leaf and no node.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// Leaves that may stay in their trees when they get empty, half a KiB each: an order that is
+/// emptied and filled all the time need not give and take them.
+const KEPT: usize = 4096;
+
 /// A bitmap of children that are not empty.
-///
-/// Invariants: `child` is [`NONE`] exactly where the bit is not set.
 #[derive(Clone, Debug)]
 struct Node {
-    bits: Bits,
+    top: u64,
+    words: Words,
     child: Box<[u32; SLOTS]>,
 }
 
 /// The leaves and nodes that all sets share; what a set no longer needs is used again.
 ///
-/// Invariants: spare ones are empty.
+/// Invariants: spare ones are empty, and spare nodes have no children; a node's bits say which of
+/// its children are not empty; in a tree of several levels of nodes no child is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
-    leaves: Vec<Bits>,
+    leaves: Vec<Words>,
+    /// The top words of the leaves, close together: they are needed more often.
+    tops: Vec<u64>,
     nodes: Vec<Node>,
     spare_leaves: Vec<u32>,
     spare_nodes: Vec<u32>,
@@ -35,30 +41,41 @@ fn digit(key: u64, level: u32) -> usize {
 
 impl Pool {
     /// A new, empty leaf (level 0) or node.
-    pub(crate) fn make(&mut self, level: u32) -> u32 {
-        let spare = if level == 0 {
-            &mut self.spare_leaves
-        } else {
-            &mut self.spare_nodes
-        };
-        match spare.pop() {
-            Some(at) => at,
-            None => self.enlarge(level),
-        }
-    }
-
     #[cold]
-    fn enlarge(&mut self, level: u32) -> u32 {
+    pub(crate) fn make(&mut self, level: u32) -> u32 {
         // OVERFLOW: 2^32 leaves of 520 bytes do not fit in any memory this runs in.
         if level == 0 {
-            self.leaves.push(Bits::EMPTY);
-            return (self.leaves.len() - 1) as u32;
+            return self.spare_leaves.pop().unwrap_or_else(|| {
+                self.leaves.push([0; 64]);
+                self.tops.push(0);
+                (self.leaves.len() - 1) as u32
+            });
         }
-        self.nodes.push(Node {
-            bits: Bits::EMPTY,
-            child: Box::new([NONE; SLOTS]),
-        });
-        (self.nodes.len() - 1) as u32
+        self.spare_nodes.pop().unwrap_or_else(|| {
+            self.nodes.push(Node {
+                top: 0,
+                words: [0; 64],
+                child: Box::new([NONE; SLOTS]),
+            });
+            (self.nodes.len() - 1) as u32
+        })
+    }
+
+    /// A new root whose first child is the old one.
+    pub(crate) fn raise(&mut self, level: u32, root: u32) -> u32 {
+        let raised = self.make(level + 1);
+        if level == 1 {
+            // From here on the tree has several levels of nodes.
+            (0..SLOTS).for_each(|slot| self.detach(1, root, slot));
+        }
+        if self.is_empty(level, root) {
+            self.recycle(level, root);
+            return raised;
+        }
+        let node = &mut self.nodes[raised as usize];
+        set(&mut node.top, &mut node.words, 0);
+        node.child[0] = root;
+        raised
     }
 
     fn recycle(&mut self, level: u32, at: u32) {
@@ -69,22 +86,18 @@ impl Pool {
         }
     }
 
-    /// A new root whose first child is the old one.
-    pub(crate) fn raise(&mut self, level: u32, root: u32) -> u32 {
-        let empty = self.bits(level, root).is_empty();
-        let raised = self.make(level + 1);
-        if empty {
-            self.recycle(level, root);
-        } else {
-            let node = &mut self.nodes[raised as usize];
-            node.bits.set(0);
-            node.child[0] = root;
+    /// Takes an empty child out of a node.
+    fn detach(&mut self, level: u32, at: u32, slot: usize) {
+        let node = &mut self.nodes[at as usize];
+        if node.child[slot] != NONE && !has(&node.words, slot) {
+            let child = core::mem::replace(&mut node.child[slot], NONE);
+            self.recycle(level - 1, child);
         }
-        raised
     }
 
+    /// The leaf of a key, which is made if need be.
     #[inline]
-    pub(crate) fn insert(&mut self, top: u32, root: u32, key: u64) {
+    fn reach(&mut self, top: u32, root: u32, key: u64) -> u32 {
         let (mut at, mut level) = (root, top);
         while level > 0 {
             let slot = digit(key, level);
@@ -92,13 +105,37 @@ impl Pool {
             let mut child = self.nodes[at as usize].child[slot];
             if child == NONE {
                 child = self.make(level);
-                let node = &mut self.nodes[at as usize];
-                node.child[slot] = child;
-                node.bits.set(slot);
+                self.nodes[at as usize].child[slot] = child;
             }
             at = child;
         }
-        self.leaves[at as usize].set(digit(key, 0));
+        at
+    }
+
+    /// Adds a key that is not there.
+    #[inline]
+    pub(crate) fn insert(&mut self, top: u32, root: u32, key: u64) {
+        let leaf = self.reach(top, root, key);
+        let leaf = leaf as usize;
+        set(&mut self.tops[leaf], &mut self.leaves[leaf], digit(key, 0));
+        self.filled(top, root, key);
+    }
+
+    /// Adds a key that is not there, or takes its buddy out and says so.
+    #[inline]
+    pub(crate) fn pair(&mut self, top: u32, root: u32, key: u64) -> bool {
+        let leaf = self.reach(top, root, key);
+        let slot = digit(key, 0);
+        let leaf = leaf as usize;
+        let (bits, words) = (&mut self.tops[leaf], &mut self.leaves[leaf]);
+        let paired = has(words, slot ^ 1);
+        if !paired {
+            set(bits, words, slot);
+            self.filled(top, root, key);
+        } else if clear(bits, words, slot ^ 1) {
+            self.emptied(top, root, key);
+        }
+        paired
     }
 
     /// Takes a key out; `false` when it is not there.
@@ -107,8 +144,9 @@ impl Pool {
         let Some(leaf) = self.leaf(top, root, key) else {
             return false;
         };
-        if self.leaves[leaf as usize].clear(digit(key, 0)) && top > 0 {
-            self.prune(top, root, key);
+        let leaf = leaf as usize;
+        if clear(&mut self.tops[leaf], &mut self.leaves[leaf], digit(key, 0)) {
+            self.emptied(top, root, key);
         }
         true
     }
@@ -124,7 +162,32 @@ impl Pool {
             }
             level -= 1;
         }
-        self.leaves[at as usize].has(digit(key, 0)).then_some(at)
+        has(&self.leaves[at as usize], digit(key, 0)).then_some(at)
+    }
+
+    /// Tells the nodes above that a key's leaf is not empty.
+    #[inline]
+    fn filled(&mut self, top: u32, root: u32, key: u64) {
+        let (mut at, mut level) = (root, top);
+        while level > 0 {
+            let (slot, node) = (digit(key, level), &mut self.nodes[at as usize]);
+            set(&mut node.top, &mut node.words, slot);
+            at = node.child[slot];
+            level -= 1;
+        }
+    }
+
+    /// Tells the nodes above that a key's leaf is empty.
+    #[inline]
+    fn emptied(&mut self, top: u32, root: u32, key: u64) {
+        match top {
+            0 => (),
+            1 if self.leaves.len() <= KEPT => {
+                let node = &mut self.nodes[root as usize];
+                clear(&mut node.top, &mut node.words, digit(key, 1));
+            }
+            _ => self.prune(top, root, key),
+        }
     }
 
     /// Takes the empty leaf on a key's path, and what gets empty above it, out of the tree.
@@ -134,21 +197,43 @@ impl Pool {
         if level > 1 {
             self.prune(level - 1, child, key);
         }
-        if self.bits(level - 1, child).is_empty() {
-            self.recycle(level - 1, child);
+        if self.is_empty(level - 1, child) {
             let node = &mut self.nodes[at as usize];
-            node.child[slot] = NONE;
-            node.bits.clear(slot);
+            clear(&mut node.top, &mut node.words, slot);
+            self.detach(level, at, slot);
         }
     }
 
+    /// Takes out the largest key.
     #[inline]
-    fn bits(&self, level: u32, at: u32) -> &Bits {
-        if level == 0 {
-            &self.leaves[at as usize]
-        } else {
-            &self.nodes[at as usize].bits
+    pub(crate) fn pop(&mut self, top: u32, root: u32) -> Option<u64> {
+        let (mut at, mut level, mut key) = (root, top, 0);
+        while level > 0 {
+            let slot = self.bits(level, at).last()?;
+            key = key << DIGIT | slot as u64;
+            at = self.child(at, slot);
+            level -= 1;
         }
+        let slot = self.bits(0, at).last()?;
+        key = key << DIGIT | slot as u64;
+        if clear(&mut self.tops[at as usize], &mut self.leaves[at as usize], slot) {
+            self.emptied(top, root, key);
+        }
+        Some(key)
+    }
+
+    #[inline]
+    fn bits(&self, level: u32, at: u32) -> Bits<'_> {
+        let at = at as usize;
+        let (top, words) = match level {
+            0 => (self.tops[at], &self.leaves[at]),
+            _ => (self.nodes[at].top, &self.nodes[at].words),
+        };
+        Bits { top, words }
+    }
+
+    fn is_empty(&self, level: u32, at: u32) -> bool {
+        self.bits(level, at).top == 0
     }
 
     #[inline]
@@ -211,7 +296,7 @@ impl Pool {
 
     /// Compares leaves and nodes with what spare lists and trees hold.
     ///
-    /// Errors: one is lost, empty or wrong about its children, or a set counts wrong.
+    /// Errors: one is lost or wrong about its children, or a set counts wrong.
     pub(crate) fn consistent(
         &self,
         trees: impl Iterator<Item = (u32, u32, u64)>,
@@ -219,12 +304,15 @@ impl Pool {
         let mut seen = (self.spare_nodes.len(), self.spare_leaves.len());
         for (level, root, keys) in trees {
             if self.count(level, root, &mut seen) != Some(keys) {
-                return Err("a set's nodes are filled, right about their children, and counted");
+                return Err("a set's nodes are right about their children, and counted");
             }
         }
         let spare = self.spare_leaves.iter().map(|&at| (0, at));
         let mut spare = spare.chain(self.spare_nodes.iter().map(|&at| (1, at)));
-        if !spare.all(|(level, at)| self.bits(level, at).is_empty()) {
+        let childless = |at: u32| self.nodes[at as usize].child.iter().all(|&at| at == NONE);
+        if !spare.all(|(level, at)| {
+            self.is_empty(level, at) && (level == 0 || childless(at))
+        }) {
             return Err("what is spare is empty");
         }
         if seen == (self.nodes.len(), self.leaves.len()) {
@@ -244,13 +332,15 @@ impl Pool {
         let node = &self.nodes[at as usize];
         let mut keys = 0;
         for (slot, &child) in node.child.iter().enumerate() {
-            if node.bits.has(slot) != (child != NONE) {
+            let below = match child {
+                NONE => 0,
+                child => self.count(level - 1, child, seen)?,
+            };
+            let needless = below == 0 && child != NONE && level > 1;
+            if has(&node.words, slot) != (below != 0) || needless {
                 return None;
             }
-            if child != NONE {
-                let below = self.count(level - 1, child, seen)?;
-                keys += Some(below).filter(|&below| below != 0)?;
-            }
+            keys += below;
         }
         Some(keys)
     }

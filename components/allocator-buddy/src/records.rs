@@ -135,20 +135,19 @@ impl Records {
         if first.order == NOTHING {
             return false;
         }
-        let Record { mut next, .. } = *first;
-        out(first.piece());
-        *first = Record::EMPTY;
-        while next != NONE {
-            let at = next;
-            let record = &mut self.further[at as usize];
-            next = record.next;
-            out(record.piece());
-            *record = Record {
+        let mut here = core::mem::replace(first, Record::EMPTY);
+        // The next record is fetched before this one's block is dealt with: it is far away.
+        while let Some(next) = self.further.get_mut(here.next as usize) {
+            let spare = Record {
                 next: self.spare,
                 ..Record::EMPTY
             };
-            self.spare = at;
+            self.spare = here.next;
+            let record = core::mem::replace(next, spare);
+            out(here.piece());
+            here = record;
         }
+        out(here.piece());
         true
     }
 

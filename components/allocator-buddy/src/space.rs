@@ -91,21 +91,24 @@ impl Space {
     }
 
     /// Enters a block into the sets, joined with its buddies of the same class.
+    #[inline]
     pub(crate) fn join(&mut self, mut piece: Piece) {
+        let class = usize::from(piece.clear);
         loop {
-            let buddy = Piece {
-                offset: piece.offset ^ piece.chunks(),
-                ..piece
-            };
+            let order = piece.order as usize & (ORDERS - 1);
+            let set = &mut self.sets[class][order];
             // A root's buddy would reach beyond the arena and is therefore in no set; nor is
             // there one of the last order.
-            if !self.remove(buddy) {
-                break;
+            if !set.pair(&mut self.pool, piece.key()) {
+                self.orders[class] |= 1 << order;
+                return;
             }
-            piece.offset &= buddy.offset;
+            if set.len == 0 {
+                self.orders[class] &= !(1 << order);
+            }
+            piece.offset &= !piece.chunks();
             piece.order += 1;
         }
-        self.insert(piece);
     }
 
     /// Takes exactly this block out of the free block that holds it, and says its class.
@@ -131,6 +134,26 @@ impl Space {
     /// over stay free.
     pub(crate) fn cut(&mut self, holder: Piece, offset: u64, order: u8) -> Piece {
         self.remove(holder);
+        self.halve(holder, offset, order)
+    }
+
+    /// Takes the upper end of the highest free block of an order and a class.
+    #[inline]
+    pub(crate) fn cut_highest(&mut self, from: u32, clear: bool, order: u32) -> Option<Piece> {
+        let (class, from) = (usize::from(clear), from as usize & (ORDERS - 1));
+        let set = &mut self.sets[class][from];
+        let key = set.pop(&mut self.pool)?;
+        if set.len == 0 {
+            self.orders[class] &= !(1 << from);
+        }
+        let holder = Piece::at(key, from as u32, clear);
+        let end = holder.offset + (holder.chunks() - (1 << order));
+        Some(self.halve(holder, end, order as u8))
+    }
+
+    /// The same for a block that has been taken out of its set.
+    #[inline]
+    fn halve(&mut self, holder: Piece, offset: u64, order: u8) -> Piece {
         for order in order..holder.order {
             let inside = offset >> order << order;
             self.insert(Piece {

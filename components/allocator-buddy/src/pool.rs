@@ -216,7 +216,11 @@ impl Pool {
         }
         let slot = self.bits(0, at).last()?;
         key = key << DIGIT | slot as u64;
-        if clear(&mut self.tops[at as usize], &mut self.leaves[at as usize], slot) {
+        if clear(
+            &mut self.tops[at as usize],
+            &mut self.leaves[at as usize],
+            slot,
+        ) {
             self.emptied(top, root, key);
         }
         Some(key)
@@ -310,9 +314,7 @@ impl Pool {
         let spare = self.spare_leaves.iter().map(|&at| (0, at));
         let mut spare = spare.chain(self.spare_nodes.iter().map(|&at| (1, at)));
         let childless = |at: u32| self.nodes[at as usize].child.iter().all(|&at| at == NONE);
-        if !spare.all(|(level, at)| {
-            self.is_empty(level, at) && (level == 0 || childless(at))
-        }) {
+        if !spare.all(|(level, at)| self.is_empty(level, at) && (level == 0 || childless(at))) {
             return Err("what is spare is empty");
         }
         if seen == (self.nodes.len(), self.leaves.len()) {

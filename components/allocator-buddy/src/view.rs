@@ -4,8 +4,8 @@ use crate::Buddy;
 use crate::piece::Piece;
 use crate::space::Space;
 use alloc::vec::Vec;
-use gpumm_contract::AllocationId;
 use gpumm_contract::allocator::{Block, Statistics};
+use gpumm_contract::{AllocationId, Extent};
 
 impl Buddy {
     /// Bytes that are free and known to be zero; 0 before the first geometry.
@@ -15,10 +15,10 @@ impl Buddy {
 
     /// The blocks of an allocation, in its byte order, each with whether it was known to be zero
     /// when it was taken; empty when nothing is filed under the number.
-    pub fn blocks_of(&self, number: AllocationId) -> Vec<(Block, bool)> {
+    pub fn blocks_of(&self, number: AllocationId) -> Vec<(Extent, bool)> {
         let pieces = self.records.chain(number.0);
         pieces
-            .map(|piece| (self.block(piece, Some(number.0)), piece.clear))
+            .map(|piece| (self.extent(piece), piece.clear))
             .collect()
     }
 

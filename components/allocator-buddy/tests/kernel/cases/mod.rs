@@ -1,0 +1,14 @@
+//! Part A of the reference, case by case, of whatever `crate::each` hands out.
+//!
+//! Written against [`pool::Subject`], so that the library and a component run the same cases: the
+//! including test crate has `each`, and `STEPS` for the property test.
+
+mod aligned;
+mod bias;
+mod clear;
+mod contiguous;
+mod exact;
+mod orders;
+pub(crate) mod pool;
+mod property;
+mod trim;

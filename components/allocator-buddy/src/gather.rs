@@ -45,10 +45,16 @@ impl Arena {
         if wanted.chunks == window {
             return self.whole_window(wanted);
         }
-        if wanted.chunks > window {
+        if wanted.chunks > self.space.size - wanted.start {
             return None;
         }
-        let (chunks, lowest) = self.rounded(wanted)?;
+        let (chunks, lowest) = rounded(wanted);
+        // Joining the classes of buddies may be all that comes of a wish, so a hopeless one is
+        // refused early only where that cannot be.
+        let joins = self.space.clear != 0 && lowest != 0 && window != 0;
+        if wanted.chunks > window.min(self.space.free) && !joins {
+            return None;
+        }
         let Some(chunks) = chunks.filter(|&chunks| chunks <= self.space.size) else {
             return self.harder(wanted);
         };
@@ -77,27 +83,6 @@ impl Arena {
             self.trim_end(excess);
         }
         Some(joined)
-    }
-
-    /// The size to take, and the lowest order to take it in; `None` when nothing can come of it.
-    ///
-    /// A size of `None` is larger than any arena.
-    fn rounded(&self, wanted: &Wanted) -> Option<(Option<u64>, u32)> {
-        let Wanted {
-            chunks, multiple, ..
-        } = *wanted;
-        let rounded = if wanted.contiguous {
-            let power = chunks.checked_next_power_of_two();
-            (power, power.map_or(0, u64::trailing_zeros))
-        } else if chunks.is_power_of_two() && chunks >> multiple == 0 {
-            (Some(chunks), chunks.trailing_zeros())
-        } else {
-            (round_up(chunks, 1 << multiple), multiple)
-        };
-        // Joining the classes of buddies may be all that comes of it, so a hopeless wish is
-        // refused early only where that cannot be.
-        let joins = self.space.clear != 0 && rounded.1 != 0;
-        (chunks <= self.space.free || joins).then_some(rounded)
     }
 
     /// Takes blocks of orders that never rise again, until `chunks` are taken.
@@ -229,5 +214,21 @@ impl Arena {
         while let Some(piece) = self.taken.pop() {
             self.space.release(piece);
         }
+    }
+}
+
+/// The size to take, `None` if it is larger than any arena, and the lowest order to take it in.
+#[inline]
+fn rounded(wanted: &Wanted) -> (Option<u64>, u32) {
+    let Wanted {
+        chunks, multiple, ..
+    } = *wanted;
+    if wanted.contiguous {
+        let power = chunks.checked_next_power_of_two();
+        (power, power.map_or(0, u64::trailing_zeros))
+    } else if chunks.is_power_of_two() && chunks >> multiple == 0 {
+        (Some(chunks), chunks.trailing_zeros())
+    } else {
+        (round_up(chunks, 1 << multiple), multiple)
     }
 }

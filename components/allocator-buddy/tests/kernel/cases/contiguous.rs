@@ -189,3 +189,24 @@ fn a_contiguous_wish_extends_to_the_left() {
         p.fini();
     });
 }
+
+/// A pair of pages of which one is in use is not looked into while no memory is clear, so that the
+/// free one to the right of the block is left; with clear memory anywhere it is taken.
+#[test]
+fn a_contiguous_wish_stops_at_a_split_block() {
+    each(|s| {
+        for (clear, expected) in [(false, 20), (true, 24)] {
+            let mut p = Pool::new(s, 64 * K, 4 * K);
+            let cleared = p.exact(0, 4 * K);
+            p.exact(4 * K, 20 * K);
+            p.exact(52 * K, 64 * K);
+            if clear {
+                p.free_as(cleared.number, true);
+            }
+            // Free are the pages 5 to 12; the block of four is at page 8.
+            let got = p.get(ask(28 * K).contiguous());
+            assert_eq!(got.kib(), [(expected, 28)]);
+            p.fini();
+        }
+    });
+}

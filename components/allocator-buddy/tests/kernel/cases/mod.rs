@@ -9,6 +9,7 @@ mod clear;
 mod contiguous;
 mod exact;
 mod orders;
+pub(crate) mod packed;
 pub(crate) mod pool;
 mod property;
 mod trim;

@@ -267,7 +267,7 @@ impl<'a> Pool<'a> {
     #[track_caller]
     fn check(&mut self) {
         self.calls += 1;
-        let every = match self.live.len() {
+        let every = match self.subject.statistics().holes + self.live.len() as u64 {
             ..200 => 1,
             200..10_000 => 512,
             _ => 32_768,

@@ -1,7 +1,7 @@
 //! Which blocks an allocation gets, by the rules of the kernel's buddy allocator.
 
 use crate::find::Rule;
-use crate::piece::{Piece, pieces};
+use crate::piece::{Piece, Run, pieces};
 use crate::space::Space;
 use alloc::vec::Vec;
 use gpumm_contract::extent::round_up;
@@ -28,7 +28,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Arena {
     pub(crate) space: Space,
     /// What has been taken, in the buffer's byte order; kept for its memory.
-    pub(crate) taken: Vec<Piece>,
+    pub(crate) taken: Vec<Run>,
 }
 
 impl Arena {
@@ -109,7 +109,7 @@ impl Arena {
                     None => return false,
                 }
             };
-            self.taken.push(piece);
+            self.taken.push(piece.into());
             left -= piece.chunks();
         }
         true
@@ -141,7 +141,13 @@ impl Arena {
     /// that could not be taken.
     fn part(&mut self, part: Piece) -> Result<(), u64> {
         if let Some(piece) = self.space.carve(part) {
-            self.taken.push(piece);
+            match self.taken.last_mut() {
+                // Whatever they were taken as, neighbours of one class are the same blocks again.
+                Some(last) if last.end == piece.offset && last.clear == piece.clear => {
+                    last.end += piece.chunks();
+                }
+                _ => self.taken.push(piece.into()),
+            }
             return Ok(());
         }
         let halves = part.halves().filter(|_| self.space.clear != 0);
@@ -201,18 +207,21 @@ impl Arena {
     fn trim_end(&mut self, mut excess: u64) {
         while excess != 0 {
             let Some(last) = self.taken.pop() else { return };
-            let kept = last.chunks().saturating_sub(excess);
-            let (middle, end) = (last.offset + kept, last.offset + last.chunks());
-            self.taken.extend(pieces(last.offset, middle, last.clear));
-            pieces(middle, end, last.clear).for_each(|piece| self.space.release(piece));
-            excess -= last.chunks() - kept;
+            let cut = excess.min(last.chunks());
+            let middle = last.end - cut;
+            self.taken.extend(last.within(last.start, middle));
+            self.space.release(Run {
+                start: middle,
+                ..last
+            });
+            excess -= cut;
         }
     }
 
     /// Frees what is taken, each block with its class.
     pub(crate) fn give_back(&mut self) {
-        while let Some(piece) = self.taken.pop() {
-            self.space.release(piece);
+        while let Some(run) = self.taken.pop() {
+            self.space.release(run);
         }
     }
 }

@@ -28,7 +28,7 @@ use gpumm_contract::allocator::{
 };
 use gpumm_contract::numbers::LIMIT;
 use gpumm_contract::{AllocationId, Extent};
-use piece::Piece;
+use piece::Run;
 use records::Records;
 use space::Space;
 
@@ -136,10 +136,10 @@ impl Buddy {
     }
 
     #[inline]
-    fn extent(&self, piece: Piece) -> Extent {
+    fn extent(&self, run: Run) -> Extent {
         Extent {
-            offset: piece.offset << self.shift(),
-            bytes: piece.chunks() << self.shift(),
+            offset: run.start << self.shift(),
+            bytes: run.chunks() << self.shift(),
         }
     }
 
@@ -150,12 +150,11 @@ impl Buddy {
 
     /// What an allocation of one gap-free extent covers, in chunks.
     fn one_extent(&self, number: u32) -> Result<(u64, u64), Refusal> {
-        let mut pieces = self.records.chain(number);
-        let first = pieces.next().ok_or(Refusal::NumberUnknown)?;
-        // OVERFLOW: blocks end in the arena.
-        let behind = |end, piece: Piece| (piece.offset == end).then(|| end + piece.chunks());
-        let end = pieces.try_fold(first.offset + first.chunks(), behind);
-        Ok((first.offset, end.ok_or(Refusal::Extent)?))
+        let mut runs = self.records.runs(number);
+        let first = runs.next().ok_or(Refusal::NumberUnknown)?;
+        let behind = |end, run: Run| (run.start == end).then_some(run.end);
+        let end = runs.try_fold(first.end, behind);
+        Ok((first.start, end.ok_or(Refusal::Extent)?))
     }
 }
 
@@ -190,13 +189,13 @@ impl Allocator for Buddy {
         self.records.file(wish.number.0, taken);
         self.allocations += 1;
         let (single, one) = taken.split_at(joined);
-        extents.extend(single.iter().map(|&piece| self.extent(piece)));
-        if let Some(&first) = one.first() {
-            let chunks: u64 = one.iter().map(|piece| piece.chunks()).sum();
-            extents.push(Extent {
-                bytes: chunks << self.shift(),
-                ..self.extent(first)
-            });
+        extents.extend(single.iter().map(|&run| self.extent(run)));
+        if let (Some(&first), Some(last)) = (one.first(), one.last()) {
+            // What follows without a gap ends where its last run does.
+            extents.push(self.extent(Run {
+                end: last.end,
+                ..first
+            }));
         }
         Ok(())
     }
@@ -209,10 +208,10 @@ impl Allocator for Buddy {
     fn free_as(&mut self, number: AllocationId, cleared: bool) -> Result<(), Refusal> {
         self.serving()?;
         let space = &mut self.arena.space;
-        let release = |piece| {
-            space.release(Piece {
+        let release = |run| {
+            space.release(Run {
                 clear: cleared,
-                ..piece
+                ..run
             })
         };
         if !self.records.take(number.0, release) {
@@ -248,8 +247,14 @@ impl Allocator for Buddy {
         let (start, end) = self.chunks(&kept).ok_or(Refusal::Range)?;
         let Arena { space, taken } = &mut self.arena;
         taken.clear();
-        self.records.take(number.0, |piece| {
-            piece.split(start, end, taken, |rest| space.release(rest))
+        self.records.take(number.0, |run| {
+            taken.extend(run.within(start, end));
+            let below = run.within(0, start);
+            let above = run.within(end, u64::MAX);
+            below
+                .into_iter()
+                .chain(above)
+                .for_each(|rest| space.release(rest));
         });
         self.records.file(number.0, taken);
         extents.push(kept);

@@ -65,7 +65,7 @@ impl Space {
                 return;
             };
             self.remove(Piece::at(key, order, !clear));
-            self.join(Piece::at(key, order, clear));
+            self.join(Piece::at(key, order, clear).into());
         }
         self.clear = if clear { self.free } else { 0 };
     }

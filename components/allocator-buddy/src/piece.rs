@@ -1,7 +1,5 @@
 //! Blocks: power-of-two parts of the arena, each at a multiple of its size.
 
-use alloc::vec::Vec;
-
 /// Orders of a 64-bit arena.
 pub(crate) const ORDERS: usize = 64;
 
@@ -56,21 +54,47 @@ impl Piece {
         };
         Some([half, upper])
     }
+}
 
-    /// Keeps what lies in `start..end`, and hands on the rest, as the fewest blocks.
-    pub(crate) fn split(
-        self,
-        start: u64,
-        end: u64,
-        kept: &mut Vec<Piece>,
-        rest: impl FnMut(Piece),
-    ) {
-        // OVERFLOW: a block ends in the arena, and that in 64 bits.
-        let (low, high) = (self.offset, self.offset + self.chunks());
-        let (start, end) = (start.clamp(low, high), end.clamp(low, high));
-        kept.extend(pieces(start, end, self.clear));
-        let below = pieces(low, start, self.clear);
-        below.chain(pieces(end, high, self.clear)).for_each(rest);
+/// Neighbouring blocks of one class.
+///
+/// Units: chunks. Invariants: `start` is below `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Whether its bytes are known to be zero.
+    pub(crate) clear: bool,
+}
+
+impl Run {
+    /// How many chunks.
+    #[inline]
+    pub(crate) fn chunks(self) -> u64 {
+        self.end - self.start
+    }
+
+    /// The part of it that lies in `start..end`, if any does.
+    pub(crate) fn within(self, start: u64, end: u64) -> Option<Run> {
+        let (start, end) = (self.start.max(start), self.end.min(end));
+        (start < end).then_some(Run { start, end, ..self })
+    }
+
+    /// The blocks it is made up of, ascending.
+    pub(crate) fn pieces(self) -> impl Iterator<Item = Piece> {
+        pieces(self.start, self.end, self.clear)
+    }
+}
+
+impl From<Piece> for Run {
+    #[inline]
+    fn from(piece: Piece) -> Self {
+        Run {
+            start: piece.offset,
+            // OVERFLOW: a block ends in the arena, and that in 64 bits.
+            end: piece.offset + piece.chunks(),
+            clear: piece.clear,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! The blocks handed out: under each number its first block, the others chained behind it.
+//! What is handed out: under each number its first run of blocks, the others chained behind it.
 
-use crate::piece::Piece;
+use crate::piece::{Piece, Run};
 use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
 use alloc::vec;
@@ -9,47 +9,68 @@ use alloc::vec::Vec;
 /// No further record.
 const NONE: u32 = u32::MAX;
 
-/// Order of a record that describes nothing.
-const NOTHING: u8 = u8::MAX;
-
 /// Numbers per page.
 const PAGE: usize = 1024;
 
-/// A block handed out: a piece, in fewer bytes, and where the allocation's next one is.
+/// A run in few bytes, and where the allocation's next one is.
 #[derive(Clone, Copy, Debug)]
 struct Record {
-    offset: u64,
+    start: u64,
+    /// Chunks, or the order of a block from [`ORDER`] on; [`CLEAR`] says that it is. 0 describes
+    /// nothing.
+    size: u32,
     next: u32,
-    order: u8,
-    clear: bool,
 }
+
+const CLEAR: u32 = 1 << 31;
+const ORDER: u32 = 1 << 30;
 
 impl Record {
     const EMPTY: Record = Record {
-        offset: 0,
+        start: 0,
+        size: 0,
         next: NONE,
-        order: NOTHING,
-        clear: false,
     };
 
+    /// Bounds: the run is shorter than [`ORDER`], or one block.
     #[inline]
-    fn new(piece: Piece, next: u32) -> Self {
+    fn new(run: Run) -> Self {
+        let chunks = run.chunks();
+        let size = match u32::try_from(chunks) {
+            Ok(chunks) if chunks < ORDER => chunks,
+            _ => ORDER | chunks.trailing_zeros(),
+        };
         Record {
-            offset: piece.offset,
-            next,
-            order: piece.order,
-            clear: piece.clear,
+            start: run.start,
+            size: if run.clear { size | CLEAR } else { size },
+            next: NONE,
         }
     }
 
     #[inline]
-    fn piece(self) -> Piece {
-        Piece {
-            offset: self.offset,
-            order: self.order,
-            clear: self.clear,
+    fn run(self) -> Run {
+        let size = self.size & (ORDER - 1);
+        let chunks = match self.size & ORDER {
+            0 => u64::from(size),
+            _ => 1 << size,
+        };
+        Run {
+            start: self.start,
+            end: self.start + chunks,
+            clear: self.size & CLEAR != 0,
         }
     }
+}
+
+/// A run as runs that records can describe.
+#[inline]
+fn describable(run: Run) -> impl Iterator<Item = Run> {
+    let short = run.chunks() < u64::from(ORDER);
+    let long = (!short).then(|| run.pieces().map(Run::from));
+    short
+        .then_some(run)
+        .into_iter()
+        .chain(long.into_iter().flatten())
 }
 
 /// All records.
@@ -77,7 +98,7 @@ impl Records {
     fn first(&self, number: u32) -> Option<&Record> {
         let page = self.pages.get(number as usize / PAGE)?;
         let record = page.get(number as usize % PAGE)?;
-        (record.order != NOTHING).then_some(record)
+        (record.size != 0).then_some(record)
     }
 
     /// Whether something is filed under a number.
@@ -86,21 +107,25 @@ impl Records {
         self.first(number).is_some()
     }
 
-    /// Files the blocks of an allocation, in the buffer's byte order, under an unused number.
+    /// Files the runs of an allocation, in the buffer's byte order, under an unused number.
     #[inline]
-    pub(crate) fn file(&mut self, number: u32, pieces: &[Piece]) {
-        let Some((&first, others)) = pieces.split_first() else {
-            return;
-        };
-        let mut next = NONE;
-        for &piece in others.iter().rev() {
-            next = self.push(Record::new(piece, next));
+    pub(crate) fn file(&mut self, number: u32, runs: &[Run]) {
+        let mut runs = runs.iter().copied().flat_map(describable);
+        let Some(first) = runs.next() else { return };
+        let (mut first, mut last) = (Record::new(first), NONE);
+        for run in runs {
+            let at = self.push(Record::new(run));
+            match self.further.get_mut(last as usize) {
+                Some(last) => last.next = at,
+                None => first.next = at,
+            }
+            last = at;
         }
         let at = number as usize / PAGE;
         if self.pages.get(at).is_none_or(|page| page.is_empty()) {
             self.add_page(at);
         }
-        self.pages[at][number as usize % PAGE] = Record::new(first, next);
+        self.pages[at][number as usize % PAGE] = first;
     }
 
     #[cold]
@@ -124,19 +149,19 @@ impl Records {
         (self.further.len() - 1) as u32
     }
 
-    /// Takes the blocks of an allocation out, in its byte order; `false` when nothing is filed
-    /// under the number.
+    /// Takes the runs of an allocation out, in its byte order; `false` when nothing is filed under
+    /// the number.
     #[inline]
-    pub(crate) fn take(&mut self, number: u32, mut out: impl FnMut(Piece)) -> bool {
+    pub(crate) fn take(&mut self, number: u32, mut out: impl FnMut(Run)) -> bool {
         let page = self.pages.get_mut(number as usize / PAGE);
         let Some(first) = page.and_then(|page| page.get_mut(number as usize % PAGE)) else {
             return false;
         };
-        if first.order == NOTHING {
+        if first.size == 0 {
             return false;
         }
         let mut here = core::mem::replace(first, Record::EMPTY);
-        // The next record is fetched before this one's block is dealt with: it is far away.
+        // The next record is fetched before this one's run is dealt with: it is far away.
         while let Some(next) = self.further.get_mut(here.next as usize) {
             let spare = Record {
                 next: self.spare,
@@ -144,22 +169,26 @@ impl Records {
             };
             self.spare = here.next;
             let record = core::mem::replace(next, spare);
-            out(here.piece());
+            out(here.run());
             here = record;
         }
-        out(here.piece());
+        out(here.run());
         true
+    }
+
+    /// The runs of an allocation, in its byte order.
+    pub(crate) fn runs(&self, number: u32) -> impl Iterator<Item = Run> + '_ {
+        let mut record = self.first(number);
+        core::iter::from_fn(move || {
+            let here = *record?;
+            record = self.further.get(here.next as usize);
+            Some(here.run())
+        })
     }
 
     /// The blocks of an allocation, in its byte order.
     pub(crate) fn chain(&self, number: u32) -> impl Iterator<Item = Piece> + '_ {
-        let mut record = self.first(number);
-        core::iter::from_fn(move || {
-            let Record { next, .. } = *record?;
-            let piece = record?.piece();
-            record = self.further.get(next as usize);
-            Some(piece)
-        })
+        self.runs(number).flat_map(Run::pieces)
     }
 
     /// Every number under which something is filed.
@@ -171,7 +200,7 @@ impl Records {
 
     /// The `limit` lowest blocks that end behind a chunk, ascending, with their owners.
     ///
-    /// Complexity: O(numbers + records * log limit); it serves views, not allocations.
+    /// Complexity: O(numbers + blocks * log limit); it serves views, not allocations.
     pub(crate) fn lowest_behind(&self, chunk: u64, limit: usize) -> Vec<(Piece, u32)> {
         let mut lowest = BinaryHeap::new();
         for number in self.numbers() {
@@ -206,7 +235,7 @@ impl Records {
         for (mut at, spare) in starts.chain([(self.spare, true)]) {
             while at != NONE {
                 let record = self.further.get(at as usize);
-                let right = record.filter(|record| (record.order == NOTHING) == spare);
+                let right = record.filter(|record| (record.size == 0) == spare);
                 let Some(record) = right.filter(|_| once(at)) else {
                     return false;
                 };

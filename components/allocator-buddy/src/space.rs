@@ -6,7 +6,7 @@
 //! function of which chunks are free and which of these are clear, whatever happened before.
 
 use crate::offsets::Set;
-use crate::piece::{ORDERS, Piece, pieces};
+use crate::piece::{ORDERS, Piece, Run, pieces};
 use crate::pool::Pool;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -79,36 +79,63 @@ impl Space {
         found
     }
 
-    /// Makes a taken block free and joins it with its buddy as often as that is free and of its
-    /// class.
+    /// Makes taken chunks free, as blocks that are joined with their buddies as often as these
+    /// are free and of their class.
+    ///
+    /// Complexity: O(orders * log n), however many blocks it was taken as.
     #[inline]
-    pub(crate) fn release(&mut self, piece: Piece) {
-        self.free += piece.chunks();
-        if piece.clear {
-            self.clear += piece.chunks();
+    pub(crate) fn release(&mut self, run: Run) {
+        self.free += run.chunks();
+        if run.clear {
+            self.clear += run.chunks();
         }
-        self.join(piece);
+        self.join(run);
     }
 
-    /// Enters a block into the sets, joined with its buddies of the same class.
+    /// Enters chunks into the sets, joined with their buddies of the same class.
     #[inline]
-    pub(crate) fn join(&mut self, mut piece: Piece) {
-        let class = usize::from(piece.clear);
-        loop {
-            let order = piece.order as usize & (ORDERS - 1);
-            let set = &mut self.sets[class][order];
-            // A root's buddy would reach beyond the arena and is therefore in no set; nor is
-            // there one of the last order.
-            if !set.pair(&mut self.pool, piece.key()) {
-                self.orders[class] |= 1 << order;
-                return;
+    pub(crate) fn join(&mut self, run: Run) {
+        let Run {
+            mut start,
+            mut end,
+            clear,
+        } = run;
+        // From the lowest order on: what sticks out at either end of the run has its buddy
+        // outside, is joined with that or stays a block; what is left is coarser.
+        while start != end {
+            let order = (start | end).trailing_zeros();
+            let size = 1 << order;
+            if start & size != 0 {
+                if self.pair(Piece::at(start >> order, order, clear)) {
+                    start -= size;
+                } else {
+                    start += size;
+                }
             }
-            if set.len == 0 {
-                self.orders[class] &= !(1 << order);
+            if end & size != 0 && start != end {
+                if self.pair(Piece::at((end - size) >> order, order, clear)) {
+                    end += size;
+                } else {
+                    end -= size;
+                }
             }
-            piece.offset &= !piece.chunks();
-            piece.order += 1;
         }
+    }
+
+    /// Enters a block into its set, or takes its buddy out of there and says so.
+    #[inline]
+    fn pair(&mut self, piece: Piece) -> bool {
+        let (class, order) = (
+            usize::from(piece.clear),
+            piece.order as usize & (ORDERS - 1),
+        );
+        let set = &mut self.sets[class][order];
+        // A root's buddy would reach beyond the arena and is therefore in no set; nor is there
+        // one of the last order.
+        let paired = set.pair(&mut self.pool, piece.key());
+        let some = u64::from(set.len != 0);
+        self.orders[class] = self.orders[class] & !(1 << order) | some << order;
+        paired
     }
 
     /// Takes exactly this block out of the free block that holds it, and says its class.
@@ -239,7 +266,13 @@ impl Space {
                 set.reach(&mut self.pool, largest >> order);
             }
         }
-        pieces(before, size, false).for_each(|piece| self.release(piece));
+        if before < size {
+            self.release(Run {
+                start: before,
+                end: size,
+                clear: false,
+            });
+        }
         true
     }
 

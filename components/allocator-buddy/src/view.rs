@@ -18,13 +18,13 @@ impl Buddy {
     pub fn blocks_of(&self, number: AllocationId) -> Vec<(Extent, bool)> {
         let pieces = self.records.chain(number.0);
         pieces
-            .map(|piece| (self.extent(piece), piece.clear))
+            .map(|piece| (self.extent(piece.into()), piece.clear))
             .collect()
     }
 
     fn block(&self, piece: Piece, owner: Option<u32>) -> Block {
         Block {
-            extent: self.extent(piece),
+            extent: self.extent(piece.into()),
             owner: owner.map(AllocationId),
         }
     }

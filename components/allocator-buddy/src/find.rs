@@ -85,7 +85,7 @@ impl Space {
     ///
     /// Complexity: O(orders * log n), but where an order has both blocks that are aligned enough
     /// and others above them, these cost a 64th of their number.
-    fn highest_multiple(&self, order: u32, multiple: u32, clear: bool) -> Option<Found> {
+    fn highest_multiple(&mut self, order: u32, multiple: u32, clear: bool) -> Option<Found> {
         let mut orders = self.all_orders() & u64::MAX << order;
         while orders != 0 {
             let here = orders.trailing_zeros();
@@ -93,6 +93,7 @@ impl Space {
             let first = clear ^ ((here - order) & 1 != 0);
             for class in [first, !first] {
                 let zeros = multiple.saturating_sub(here);
+                self.sets[usize::from(class)][here as usize].count_zeros(&self.pool);
                 if let Some(key) = self.set(here, class).last_multiple(&self.pool, zeros) {
                     let holder = Piece::at(key, here, class);
                     // The uppermost place in it that is aligned; the holder itself is.

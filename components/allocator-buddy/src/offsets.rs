@@ -2,6 +2,7 @@
 
 use crate::bits::DIGIT;
 use crate::pool::{NONE, Pool};
+use alloc::boxed::Box;
 
 /// The lowest level whose node can hold a key.
 fn level_of(key: u64) -> u32 {
@@ -18,15 +19,16 @@ fn zeros(key: u64) -> usize {
 ///
 /// Complexity: every operation O(levels), that is O(log4096(largest key)), unless said otherwise.
 /// Invariants: only the root may be empty.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Set {
     /// [`NONE`] until the first key comes.
     root: u32,
     level: u32,
     /// How many keys.
     pub(crate) len: u64,
-    /// How many keys have exactly so many low bits clear; 0 counts as 63.
-    zeros: [u32; 64],
+    /// How many keys have exactly so many low bits clear; 0 counts as 63. Kept from the first
+    /// time on that somebody asks for multiples, since few ever do.
+    zeros: Option<Box<[u32; 64]>>,
 }
 
 impl Set {
@@ -34,7 +36,7 @@ impl Set {
         root: NONE,
         level: 0,
         len: 0,
-        zeros: [0; 64],
+        zeros: None,
     };
 
     /// Makes room for keys up to one.
@@ -47,6 +49,15 @@ impl Set {
         }
     }
 
+    /// Adds 1, or -1 as a wrapping number, to the count that a key belongs to.
+    #[inline]
+    fn count(&mut self, key: u64, by: u32) {
+        if let Some(counts) = &mut self.zeros {
+            let count = &mut counts[zeros(key)];
+            *count = count.wrapping_add(by);
+        }
+    }
+
     /// Adds a key that is not in the set and not larger than it reaches.
     #[inline]
     pub(crate) fn insert(&mut self, pool: &mut Pool, key: u64) {
@@ -55,7 +66,7 @@ impl Set {
         }
         pool.insert(self.level, self.root, key);
         self.len += 1;
-        self.zeros[zeros(key)] += 1;
+        self.count(key, 1);
     }
 
     /// Adds a key that is not in the set, or takes its buddy, which differs in the lowest bit, out
@@ -68,10 +79,10 @@ impl Set {
         let paired = pool.pair(self.level, self.root, key);
         if paired {
             self.len -= 1;
-            self.zeros[zeros(key ^ 1)] -= 1;
+            self.count(key ^ 1, u32::MAX);
         } else {
             self.len += 1;
-            self.zeros[zeros(key)] += 1;
+            self.count(key, 1);
         }
         paired
     }
@@ -84,7 +95,7 @@ impl Set {
         }
         let key = pool.pop(self.level, self.root)?;
         self.len -= 1;
-        self.zeros[zeros(key)] -= 1;
+        self.count(key, u32::MAX);
         Some(key)
     }
 
@@ -94,7 +105,7 @@ impl Set {
         let found = self.len != 0 && pool.remove(self.level, self.root, key);
         if found {
             self.len -= 1;
-            self.zeros[zeros(key)] -= 1;
+            self.count(key, u32::MAX);
         }
         found
     }
@@ -126,11 +137,20 @@ impl Set {
         pool.previous(self.level, self.root, to, 0)
     }
 
+    /// Begins to count keys by their clear low bits, which [`Set::last_multiple`] needs.
+    pub(crate) fn count_zeros(&mut self, pool: &Pool) {
+        if self.zeros.is_none() {
+            let mut counts = Box::new([0; 64]);
+            self.keys(pool).for_each(|key| counts[zeros(key)] += 1);
+            self.zeros = Some(counts);
+        }
+    }
+
     /// The largest key whose `zeros` low bits are clear.
     ///
     /// Complexity: O(1) when there is none; else the leaves above it may have to be looked at.
     pub(crate) fn last_multiple(&self, pool: &Pool, zeros: u32) -> Option<u64> {
-        let counts = self.zeros.get(zeros as usize..)?;
+        let counts = self.zeros.as_ref()?.get(zeros as usize..)?;
         if counts.iter().all(|&count| count == 0) {
             return None;
         }
@@ -162,9 +182,12 @@ impl Set {
 
     /// Whether the counts by clear low bits are those of the keys.
     pub(crate) fn counted(&self, pool: &Pool) -> bool {
-        let mut counts = [0; 64];
-        self.keys(pool).for_each(|key| counts[zeros(key)] += 1);
-        counts == self.zeros
+        let mut fresh = Set {
+            zeros: None,
+            ..*self
+        };
+        fresh.count_zeros(pool);
+        self.zeros.is_none() || self.zeros == fresh.zeros
     }
 }
 
@@ -209,6 +232,7 @@ mod tests {
                 assert_eq!(set.previous(&pool, key), before);
                 assert_eq!(set.last(&pool), model.last().copied());
                 let zeros = rng.u32(..bits);
+                set.count_zeros(&pool);
                 let multiple = |key: &&u64| key.is_multiple_of(1 << zeros);
                 let last = model.iter().rev().find(multiple).copied();
                 assert_eq!(set.last_multiple(&pool, zeros), last);

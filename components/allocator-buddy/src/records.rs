@@ -62,17 +62,6 @@ impl Record {
     }
 }
 
-/// A run as runs that records can describe.
-#[inline]
-fn describable(run: Run) -> impl Iterator<Item = Run> {
-    let short = run.chunks() < u64::from(ORDER);
-    let long = (!short).then(|| run.pieces().map(Run::from));
-    short
-        .then_some(run)
-        .into_iter()
-        .chain(long.into_iter().flatten())
-}
-
 /// All records.
 ///
 /// Invariants: the record of a number describes nothing exactly when nothing is filed under it; a
@@ -110,22 +99,35 @@ impl Records {
     /// Files the runs of an allocation, in the buffer's byte order, under an unused number.
     #[inline]
     pub(crate) fn file(&mut self, number: u32, runs: &[Run]) {
-        let mut runs = runs.iter().copied().flat_map(describable);
-        let Some(first) = runs.next() else { return };
-        let (mut first, mut last) = (Record::new(first), NONE);
-        for run in runs {
-            let at = self.push(Record::new(run));
-            match self.further.get_mut(last as usize) {
-                Some(last) => last.next = at,
-                None => first.next = at,
+        let (mut first, mut last) = (Record::EMPTY, None);
+        for &run in runs {
+            if run.chunks() < u64::from(ORDER) {
+                self.append(&mut first, &mut last, run);
+            } else {
+                let blocks = run.pieces().map(Run::from);
+                blocks.for_each(|run| self.append(&mut first, &mut last, run));
             }
-            last = at;
         }
         let at = number as usize / PAGE;
         if self.pages.get(at).is_none_or(|page| page.is_empty()) {
             self.add_page(at);
         }
         self.pages[at][number as usize % PAGE] = first;
+    }
+
+    /// Appends a run to a chain, of which `last` is the last further record.
+    #[inline]
+    fn append(&mut self, first: &mut Record, last: &mut Option<u32>, run: Run) {
+        let record = Record::new(run);
+        if first.size == 0 {
+            *first = record;
+            return;
+        }
+        let at = self.push(record);
+        match last.replace(at) {
+            Some(last) => self.further[last as usize].next = at,
+            None => first.next = at,
+        }
     }
 
     #[cold]

@@ -35,7 +35,7 @@ impl Space {
             free: 0,
             clear: 0,
             orders: [0; 2],
-            sets: Box::new([[Set::EMPTY; ORDERS]; 2]),
+            sets: Box::new([const { [Set::EMPTY; ORDERS] }; 2]),
             pool: Pool::default(),
         }
     }
@@ -105,6 +105,9 @@ impl Space {
         while start != end {
             let order = (start | end).trailing_zeros();
             let size = 1 << order;
+            if end - start == size {
+                return self.join_block(Piece::at(start >> order, order, clear));
+            }
             if start & size != 0 {
                 if self.pair(Piece::at(start >> order, order, clear)) {
                     start -= size;
@@ -112,13 +115,21 @@ impl Space {
                     start += size;
                 }
             }
-            if end & size != 0 && start != end {
+            if end & size != 0 {
                 if self.pair(Piece::at((end - size) >> order, order, clear)) {
                     end += size;
                 } else {
                     end -= size;
                 }
             }
+        }
+    }
+
+    #[inline]
+    fn join_block(&mut self, mut piece: Piece) {
+        while self.pair(piece) {
+            piece.offset &= !piece.chunks();
+            piece.order += 1;
         }
     }
 
@@ -133,8 +144,11 @@ impl Space {
         // A root's buddy would reach beyond the arena and is therefore in no set; nor is there
         // one of the last order.
         let paired = set.pair(&mut self.pool, piece.key());
-        let some = u64::from(set.len != 0);
-        self.orders[class] = self.orders[class] & !(1 << order) | some << order;
+        if !paired {
+            self.orders[class] |= 1 << order;
+        } else if set.len == 0 {
+            self.orders[class] &= !(1 << order);
+        }
         paired
     }
 

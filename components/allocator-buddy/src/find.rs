@@ -54,8 +54,9 @@ impl Space {
         }
     }
 
+    /// Takes the upper end of the highest free block of the smallest sufficient order.
     #[inline]
-    fn take_highest(&mut self, order: u32, clear: bool) -> Option<Piece> {
+    pub(crate) fn take_highest(&mut self, order: u32, clear: bool) -> Option<Piece> {
         let (mut class, mut orders) = (clear, self.orders_from(order, clear));
         if orders == 0 {
             class = !clear;

@@ -32,6 +32,18 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
+    /// Takes the block of a wish that is one block without further ado, as most are.
+    ///
+    /// `None`: nothing has changed, and [`Arena::gather`] knows more.
+    #[inline]
+    pub(crate) fn at_once(&mut self, wanted: &Wanted) -> Option<Run> {
+        let order = wanted.chunks.trailing_zeros();
+        let block = wanted.chunks == 1 << order && wanted.multiple <= order;
+        let plain = block && !wanted.ranged && !wanted.top;
+        let piece = plain.then(|| self.space.take_highest(order, wanted.clear))?;
+        piece.map(Run::from)
+    }
+
     /// Fills `taken` with blocks for a wish; those from the returned place on are one extent, those
     /// before it one each.
     ///

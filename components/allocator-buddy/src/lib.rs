@@ -180,6 +180,12 @@ impl Allocator for Buddy {
         let alignment = wish.checked(self.geometry).map_err(Failure::Refused)?;
         self.unused(wish.number).map_err(Failure::Refused)?;
         let wanted = self.wanted(wish, alignment);
+        if let Some(run) = self.arena.at_once(&wanted) {
+            self.records.file(wish.number.0, &[run]);
+            self.allocations += 1;
+            extents.push(self.extent(run));
+            return Ok(());
+        }
         let Some(joined) = self.arena.gather(&wanted) else {
             return Err(Failure::NoSpace {
                 largest_hole: self.largest_hole(),

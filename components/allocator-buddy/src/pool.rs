@@ -102,14 +102,20 @@ impl Pool {
         while level > 0 {
             let slot = digit(key, level);
             level -= 1;
-            let mut child = self.nodes[at as usize].child[slot];
-            if child == NONE {
-                child = self.make(level);
-                self.nodes[at as usize].child[slot] = child;
-            }
-            at = child;
+            at = match self.nodes[at as usize].child[slot] {
+                NONE => self.adopt(level, at, slot),
+                child => child,
+            };
         }
         at
+    }
+
+    /// Makes a child of a node.
+    #[cold]
+    fn adopt(&mut self, level: u32, at: u32, slot: usize) -> u32 {
+        let child = self.make(level);
+        self.nodes[at as usize].child[slot] = child;
+        child
     }
 
     /// Adds a key that is not there.
@@ -169,6 +175,10 @@ impl Pool {
     #[inline]
     fn filled(&mut self, top: u32, root: u32, key: u64) {
         let (mut at, mut level) = (root, top);
+        if top == 1 {
+            let node = &mut self.nodes[root as usize];
+            return set(&mut node.top, &mut node.words, digit(key, 1));
+        }
         while level > 0 {
             let (slot, node) = (digit(key, level), &mut self.nodes[at as usize]);
             set(&mut node.top, &mut node.words, slot);

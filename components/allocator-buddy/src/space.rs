@@ -134,7 +134,7 @@ impl Space {
     }
 
     /// Enters a block into its set, or takes its buddy out of there and says so.
-    #[inline]
+    #[inline(always)]
     fn pair(&mut self, piece: Piece) -> bool {
         let (class, order) = (
             usize::from(piece.clear),

@@ -9,6 +9,10 @@ mod clear;
 mod contiguous;
 mod exact;
 mod orders;
+#[allow(
+    dead_code,
+    reason = "not everybody who includes the cases packs commands"
+)]
 pub(crate) mod packed;
 pub(crate) mod pool;
 mod property;

@@ -1,48 +1,51 @@
-//! Allocator strategy: binary buddy blocks, several to an allocation.
+//! Allocator strategy: binary buddy blocks, several to an allocation, as the kernel's GPU buddy
+//! allocator hands them out.
 //!
 //! Sizes are made up of power-of-two blocks, so that no byte is refused while it is free and
-//! what comes back joins into large aligned blocks again. See the README for the idea, the
-//! bounds and the sources.
+//! what comes back joins into large aligned blocks again. Memory that is known to be zeroed is
+//! kept apart. See the README for the idea, the rules, the bounds and the sources.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod bits;
 mod check;
+mod find;
 mod gather;
+mod merge;
 mod offsets;
 mod piece;
 mod pool;
 mod records;
 mod space;
+mod view;
 
 use alloc::vec::Vec;
 use gather::{Arena, Wanted};
 use gpumm_contract::allocator::{
-    Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
+    Allocate, Allocator, Block, Failure, Geometry, Mode, Refusal, Statistics,
 };
-use gpumm_contract::numbers::{LIMIT, Numbers};
+use gpumm_contract::numbers::LIMIT;
 use gpumm_contract::{AllocationId, Extent};
-use piece::Piece;
-use records::{Chain, NONE, Records};
+use piece::Run;
+use records::Records;
 use space::Space;
 
 /// The buddy strategy.
 ///
 /// Bounds: allocation numbers below 2^26; larger ones are [`Refusal::Unsupported`].
-/// Complexity: `allocate` and `free` O(blocks * orders * log n) with a logarithm to base 64.
-/// Invariants: the free blocks are a function of which granules are free, so a restored strategy
-/// answers as the one it replaces would have; the largest hole is the largest free block.
+/// Complexity: `allocate` and `free` O(blocks * orders * log n) with a logarithm to base 4096.
+/// Invariants: the free blocks are a function of which granules are free and which of these are
+/// clear; the largest hole is the largest free block.
 #[derive(Clone, Debug)]
 pub struct Buddy {
     /// Size 0 before the first geometry.
     geometry: Geometry,
     arena: Arena,
-    numbers: Numbers,
+    records: Records,
     allocations: u64,
     restoring: bool,
-    /// The answer in the making, kept for its memory.
-    taken: Vec<(u64, u64)>,
 }
 
 impl Default for Buddy {
@@ -53,13 +56,12 @@ impl Default for Buddy {
                 granule: 1,
             },
             arena: Arena {
-                space: Space::taken(0),
-                records: Records::new(),
+                space: Space::nothing(),
+                taken: Vec::new(),
             },
-            numbers: Numbers::default(),
+            records: Records::new(),
             allocations: 0,
             restoring: false,
-            taken: Vec::new(),
         }
     }
 }
@@ -83,6 +85,7 @@ impl Buddy {
         Ok(())
     }
 
+    #[inline]
     fn serving(&self) -> Result<(), Refusal> {
         if self.geometry.size != 0 && !self.restoring {
             Ok(())
@@ -91,10 +94,11 @@ impl Buddy {
         }
     }
 
+    #[inline]
     fn unused(&self, number: AllocationId) -> Result<(), Refusal> {
         match number.0 {
             LIMIT.. => Err(Refusal::Unsupported),
-            number if self.numbers.get(number) != NONE => Err(Refusal::NumberInUse),
+            number if self.records.has(number) => Err(Refusal::NumberInUse),
             _ => Ok(()),
         }
     }
@@ -105,14 +109,21 @@ impl Buddy {
     }
 
     /// The wish in chunks, with the whole chunks of its range.
+    #[inline]
     fn wanted(&self, wish: &Allocate, alignment: u64) -> Wanted {
         let (start, end) = wish.range.unwrap_or((0, self.geometry.size));
+        let shift = self.shift();
+        let ragged = start & (self.geometry.granule - 1) != 0;
         Wanted {
-            owner: wish.number.0,
-            chunks: wish.bytes >> self.shift(),
-            multiple: alignment.trailing_zeros() - self.shift(),
-            start: start.div_ceil(self.geometry.granule),
-            end: end >> self.shift(),
+            chunks: wish.bytes >> shift,
+            multiple: alignment.trailing_zeros() - shift,
+            start: (start >> shift) + u64::from(ragged),
+            end: end >> shift,
+            ranged: wish.range.is_some(),
+            top: wish.mode == Mode::High,
+            contiguous: wish.contiguous,
+            clear: wish.clear,
+            keep: wish.keep_rounding,
         }
     }
 
@@ -124,22 +135,26 @@ impl Buddy {
         good.then_some((extent.offset >> self.shift(), end >> self.shift()))
     }
 
-    fn largest_hole(&self) -> u64 {
-        self.arena
-            .space
-            .largest()
-            .map_or(0, |order| 1 << order << self.shift())
+    #[inline]
+    fn extent(&self, run: Run) -> Extent {
+        Extent {
+            offset: run.start << self.shift(),
+            bytes: run.chunks() << self.shift(),
+        }
     }
 
-    fn block(&self, piece: Piece, owner: Option<u32>) -> Block {
-        let extent = Extent {
-            offset: piece.offset << self.shift(),
-            bytes: piece.chunks() << self.shift(),
-        };
-        Block {
-            extent,
-            owner: owner.map(AllocationId),
-        }
+    fn largest_hole(&self) -> u64 {
+        let largest = self.arena.space.largest();
+        largest.map_or(0, |order| 1 << order << self.shift())
+    }
+
+    /// What an allocation of one gap-free extent covers, in chunks.
+    fn one_extent(&self, number: u32) -> Result<(u64, u64), Refusal> {
+        let mut runs = self.records.runs(number);
+        let first = runs.next().ok_or(Refusal::NumberUnknown)?;
+        let behind = |end, run: Run| (run.start == end).then_some(run.end);
+        let end = runs.try_fold(first.end, behind);
+        Ok((first.start, end.ok_or(Refusal::Extent)?))
     }
 }
 
@@ -164,36 +179,97 @@ impl Allocator for Buddy {
         self.serving().map_err(Failure::Refused)?;
         let alignment = wish.checked(self.geometry).map_err(Failure::Refused)?;
         self.unused(wish.number).map_err(Failure::Refused)?;
-        if wish.contiguous {
-            return Err(Failure::Refused(Refusal::Unsupported));
-        }
         let wanted = self.wanted(wish, alignment);
-        self.taken.clear();
-        let Some(chain) = self.arena.gather(&wanted, &mut self.taken) else {
+        if let Some(run) = self.arena.at_once(&wanted) {
+            self.records.file(wish.number.0, &[run]);
+            self.allocations += 1;
+            extents.push(self.extent(run));
+            return Ok(());
+        }
+        let Some(joined) = self.arena.gather(&wanted) else {
             return Err(Failure::NoSpace {
                 largest_hole: self.largest_hole(),
             });
         };
-        self.numbers.set(wish.number.0, chain.first);
+        let taken = &self.arena.taken;
+        self.records.file(wish.number.0, taken);
         self.allocations += 1;
-        let shift = self.shift();
-        let extent = |&(offset, chunks): &(u64, u64)| Extent {
-            offset: offset << shift,
-            bytes: chunks << shift,
-        };
-        extents.extend(self.taken.iter().map(extent));
+        let (single, one) = taken.split_at(joined);
+        extents.extend(single.iter().map(|&run| self.extent(run)));
+        if let (Some(&first), Some(last)) = (one.first(), one.last()) {
+            // What follows without a gap ends where its last run does.
+            extents.push(self.extent(Run {
+                end: last.end,
+                ..first
+            }));
+        }
         Ok(())
     }
 
     fn free(&mut self, number: AllocationId) -> Result<(), Refusal> {
+        self.free_as(number, false)
+    }
+
+    #[inline]
+    fn free_as(&mut self, number: AllocationId, cleared: bool) -> Result<(), Refusal> {
         self.serving()?;
-        let first = self.numbers.get(number.0);
-        if first == NONE {
+        let space = &mut self.arena.space;
+        let release = |run| {
+            space.release(Run {
+                clear: cleared,
+                ..run
+            })
+        };
+        if !self.records.take(number.0, release) {
             return Err(Refusal::NumberUnknown);
         }
-        self.numbers.set(number.0, NONE);
-        self.arena.give_back(first);
         self.allocations -= 1;
+        Ok(())
+    }
+
+    fn trim(
+        &mut self,
+        number: AllocationId,
+        start: Option<u64>,
+        bytes: u64,
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), Refusal> {
+        self.serving()?;
+        let (offset, end) = self.one_extent(number.0)?;
+        let (offset, length) = (offset << self.shift(), (end - offset) << self.shift());
+        if bytes == 0 || bytes & (self.geometry.granule - 1) != 0 || bytes > length {
+            return Err(Refusal::Size);
+        }
+        // Of what stays as it is the start does not matter.
+        let start = start.filter(|_| bytes != length).unwrap_or(offset);
+        let inside = start.checked_sub(offset);
+        if inside.is_none_or(|before| before > length - bytes) {
+            return Err(Refusal::Range);
+        }
+        let kept = Extent {
+            offset: start,
+            bytes,
+        };
+        let (start, end) = self.chunks(&kept).ok_or(Refusal::Range)?;
+        let Arena { space, taken } = &mut self.arena;
+        taken.clear();
+        self.records.take(number.0, |run| {
+            taken.extend(run.within(start, end));
+            let below = run.within(0, start);
+            let above = run.within(end, u64::MAX);
+            below
+                .into_iter()
+                .chain(above)
+                .for_each(|rest| space.release(rest));
+        });
+        self.records.file(number.0, taken);
+        extents.push(kept);
+        Ok(())
+    }
+
+    fn reset_clear(&mut self, clear: bool) -> Result<(), Refusal> {
+        self.serving()?;
+        self.arena.space.reset_clear(clear);
         Ok(())
     }
 
@@ -209,16 +285,17 @@ impl Allocator for Buddy {
         if extents.is_empty() || extents.iter().any(|extent| self.chunks(extent).is_none()) {
             return Err(Refusal::Extent);
         }
-        let mut chain = Chain::new(number.0);
+        self.arena.taken.clear();
         for extent in extents {
             let Some((start, end)) = self.chunks(extent) else {
                 continue;
             };
-            if !self.arena.extend(&mut chain, start, end) {
+            if self.arena.exactly(start, end) != end {
+                self.arena.give_back();
                 return Err(Refusal::Extent);
             }
         }
-        self.numbers.set(number.0, chain.first);
+        self.records.file(number.0, &self.arena.taken);
         self.allocations += 1;
         Ok(())
     }
@@ -233,45 +310,11 @@ impl Allocator for Buddy {
     }
 
     fn statistics(&self) -> Statistics {
-        if self.serving().is_err() {
-            return Statistics::default();
-        }
-        let Space { size, free, .. } = self.arena.space;
-        Statistics {
-            used_bytes: (size - free) << self.shift(),
-            free_bytes: free << self.shift(),
-            largest_hole: self.largest_hole(),
-            allocations: self.allocations,
-            holes: self.arena.space.count(),
-        }
+        self.sums()
     }
 
     fn blocks(&self, from: u64, limit: usize) -> Vec<Block> {
-        let mut blocks = Vec::new();
-        if self.serving().is_err() {
-            return blocks;
-        }
-        let from = from >> self.shift();
-        let mut taken = self
-            .arena
-            .records
-            .lowest_behind(from, limit)
-            .into_iter()
-            .peekable();
-        let mut hole = self.arena.space.first_behind(from);
-        while blocks.len() < limit {
-            let below = |piece: Piece| hole.is_none_or(|hole| piece.offset < hole.offset);
-            if let Some((piece, owner)) = taken.next_if(|&(piece, _)| below(piece)) {
-                blocks.push(self.block(piece, Some(owner)));
-            } else if let Some(piece) = hole {
-                blocks.push(self.block(piece, None));
-                let behind = piece.offset.checked_add(piece.chunks());
-                hole = behind.and_then(|behind| self.arena.space.first_behind(behind));
-            } else {
-                break;
-            }
-        }
-        blocks
+        self.page(from, limit)
     }
 
     fn validate(&self) -> Result<(), &'static str> {

@@ -1,141 +1,160 @@
-//! Ordered sets of keys as sparse bitmap trees in a shared pool of nodes.
+//! Ordered sets of keys as sparse bitmap trees in a shared pool of leaves and nodes.
 
-use crate::pool::{DIGIT, Pool, through};
-
-/// Levels above the words: 11 digits of 6 bits make a 64-bit key.
-const LEVELS: usize = 10;
-
-/// The digit of a key at a level.
-#[inline]
-fn digit(key: u64, level: usize) -> u32 {
-    (key >> (DIGIT * level as u32)) as u32 & 63
-}
+use crate::bits::DIGIT;
+use crate::pool::{NONE, Pool};
+use alloc::boxed::Box;
 
 /// The lowest level whose node can hold a key.
-#[inline]
-fn level_of(key: u64) -> u8 {
-    key.checked_ilog2().map_or(0, |bit| (bit / DIGIT) as u8)
+fn level_of(key: u64) -> u32 {
+    key.checked_ilog2().map_or(0, |bit| bit / DIGIT)
 }
 
-/// One set of keys; its nodes are in a [`Pool`].
+/// How many low bits of a key are clear, of 0 all that count.
+#[inline]
+fn zeros(key: u64) -> usize {
+    key.trailing_zeros().min(63) as usize
+}
+
+/// One set of keys; its tree is in a [`Pool`].
 ///
-/// Complexity: every operation O(levels), that is O(log64(largest key)), unless said otherwise.
-/// Invariants: no node is empty; `level` is enough for the largest key.
-#[derive(Clone, Copy, Debug, Default)]
+/// Complexity: every operation O(levels), that is O(log4096(largest key)), unless said otherwise.
+/// Invariants: only the root may be empty.
+#[derive(Clone, Debug)]
 pub(crate) struct Set {
+    /// [`NONE`] until the first key comes.
     root: u32,
-    level: u8,
+    level: u32,
     /// How many keys.
     pub(crate) len: u64,
+    /// How many keys have exactly so many low bits clear; 0 counts as 63. Kept from the first
+    /// time on that somebody asks for multiples, since few ever do.
+    zeros: Option<Box<[u32; 64]>>,
 }
 
 impl Set {
-    /// Adds a key that is not in the set.
-    pub(crate) fn insert(&mut self, pool: &mut Pool, key: u64) {
-        if self.len == 0 {
-            self.level = level_of(key);
-            self.root = pool.make(self.level as usize);
-        }
-        while self.level < level_of(key) {
-            let root = pool.make(self.level as usize + 1);
-            let best = pool.best(self.level as usize, self.root);
-            let node = &mut pool.nodes[root as usize];
-            (node.mask, node.child[0], node.zeros[0]) = (1, self.root, best);
-            self.root = root;
+    pub(crate) const EMPTY: Set = Set {
+        root: NONE,
+        level: 0,
+        len: 0,
+        zeros: None,
+    };
+
+    /// Makes room for keys up to one.
+    pub(crate) fn reach(&mut self, pool: &mut Pool, largest: u64) {
+        while self.level < level_of(largest) {
+            if self.root != NONE {
+                self.root = pool.raise(self.level, self.root);
+            }
             self.level += 1;
         }
-        self.len += 1;
-        let mut at = self.root;
-        for level in (1..=self.level as usize).rev() {
-            let slot = digit(key, level);
-            if pool.nodes[at as usize].mask >> slot & 1 == 0 {
-                let child = pool.make(level - 1);
-                let node = &mut pool.nodes[at as usize];
-                node.mask |= 1 << slot;
-                (node.child[slot as usize], node.zeros[slot as usize]) = (child, 0);
-            }
-            let node = &mut pool.nodes[at as usize];
-            let zeros = key.trailing_zeros().min(DIGIT * level as u32) as u8;
-            node.zeros[slot as usize] = node.zeros[slot as usize].max(zeros);
-            at = node.child[slot as usize];
+    }
+
+    /// Adds 1, or -1 as a wrapping number, to the count that a key belongs to.
+    #[inline]
+    fn count(&mut self, key: u64, by: u32) {
+        if let Some(counts) = &mut self.zeros {
+            let count = &mut counts[zeros(key)];
+            *count = count.wrapping_add(by);
         }
-        pool.words[at as usize] |= 1 << digit(key, 0);
+    }
+
+    /// Adds a key that is not in the set and not larger than it reaches.
+    #[inline]
+    pub(crate) fn insert(&mut self, pool: &mut Pool, key: u64) {
+        if self.root == NONE {
+            self.root = pool.make(self.level);
+        }
+        pool.insert(self.level, self.root, key);
+        self.len += 1;
+        self.count(key, 1);
+    }
+
+    /// Adds a key that is not in the set, or takes its buddy, which differs in the lowest bit, out
+    /// and says so.
+    #[inline]
+    pub(crate) fn pair(&mut self, pool: &mut Pool, key: u64) -> bool {
+        if self.root == NONE {
+            self.root = pool.make(self.level);
+        }
+        let paired = pool.pair(self.level, self.root, key);
+        if paired {
+            self.len -= 1;
+            self.count(key ^ 1, u32::MAX);
+        } else {
+            self.len += 1;
+            self.count(key, 1);
+        }
+        paired
+    }
+
+    /// Takes out the largest key.
+    #[inline]
+    pub(crate) fn pop(&mut self, pool: &mut Pool) -> Option<u64> {
+        if self.len == 0 {
+            return None;
+        }
+        let key = pool.pop(self.level, self.root)?;
+        self.len -= 1;
+        self.count(key, u32::MAX);
+        Some(key)
     }
 
     /// Takes a key out; `false` when it is not in the set.
+    #[inline]
     pub(crate) fn remove(&mut self, pool: &mut Pool, key: u64) -> bool {
-        let mut path = [0; LEVELS + 1];
-        let Some(word) = self.path(pool, key, &mut path) else {
-            return false;
-        };
-        self.len -= 1;
-        let bits = &mut pool.words[word as usize];
-        *bits &= !(1 << digit(key, 0));
-        let mut gone = *bits == 0;
-        if gone {
-            pool.recycle(0, word);
+        let found = self.len != 0 && pool.remove(self.level, self.root, key);
+        if found {
+            self.len -= 1;
+            self.count(key, u32::MAX);
         }
-        // Up the path, as long as a parent still has to learn something.
-        let (top, mut below) = (self.level as usize, word);
-        for level in 1..=top {
-            let (at, slot) = (path[level], digit(key, level));
-            let best = if gone { 0 } else { pool.best(level - 1, below) };
-            let node = &mut pool.nodes[at as usize];
-            let before = through(level, slot, node.zeros[slot as usize]);
-            if gone {
-                node.mask &= !(1 << slot);
-                if node.mask == 0 {
-                    pool.recycle(level, at);
-                    continue;
-                }
-            } else if node.zeros[slot as usize] == best {
-                break;
-            } else {
-                node.zeros[slot as usize] = best;
-            }
-            (gone, below) = (false, at);
-            // Another child was at least as good: nobody above notices.
-            if level < top
-                && before
-                    < pool.nodes[path[level + 1] as usize].zeros[digit(key, level + 1) as usize]
-            {
-                break;
-            }
-        }
-        true
+        found
     }
 
     /// Whether a key is in the set.
     pub(crate) fn contains(&self, pool: &Pool, key: u64) -> bool {
-        self.path(pool, key, &mut [0; LEVELS + 1]).is_some()
+        self.len != 0 && pool.leaf(self.level, self.root, key).is_some()
     }
 
-    /// The word that holds a key, with the nodes above it.
+    /// The largest key.
     #[inline]
-    fn path(&self, pool: &Pool, key: u64, path: &mut [u32; LEVELS + 1]) -> Option<u32> {
-        if self.len == 0 || level_of(key) > self.level {
+    pub(crate) fn last(&self, pool: &Pool) -> Option<u64> {
+        if self.len == 0 {
             return None;
         }
-        let mut at = self.root;
-        for level in (1..=self.level as usize).rev() {
-            path[level] = at;
-            let node = &pool.nodes[at as usize];
-            let slot = digit(key, level);
-            if node.mask >> slot & 1 == 0 {
-                return None;
-            }
-            at = node.child[slot as usize];
+        pool.last(self.level, self.root)
+    }
+
+    /// The largest key that is at most `to`.
+    pub(crate) fn previous(&self, pool: &Pool, to: u64) -> Option<u64> {
+        if self.len == 0 {
+            return None;
         }
-        (pool.words[at as usize] >> digit(key, 0) & 1 != 0).then_some(at)
+        let to = if level_of(to) > self.level {
+            u64::MAX
+        } else {
+            to
+        };
+        pool.previous(self.level, self.root, to, 0)
+    }
+
+    /// Begins to count keys by their clear low bits, which [`Set::last_multiple`] needs.
+    pub(crate) fn count_zeros(&mut self, pool: &Pool) {
+        if self.zeros.is_none() {
+            let mut counts = Box::new([0; 64]);
+            self.keys(pool).for_each(|key| counts[zeros(key)] += 1);
+            self.zeros = Some(counts);
+        }
     }
 
     /// The largest key whose `zeros` low bits are clear.
+    ///
+    /// Complexity: O(1) when there is none; else the leaves above it may have to be looked at.
     pub(crate) fn last_multiple(&self, pool: &Pool, zeros: u32) -> Option<u64> {
-        if self.len == 0 {
-            None
-        } else {
-            pool.highest(self.level as usize, self.root, zeros)
+        let counts = self.zeros.as_ref()?.get(zeros as usize..)?;
+        if counts.iter().all(|&count| count == 0) {
+            return None;
         }
+        pool.previous(self.level, self.root, u64::MAX, zeros)
     }
 
     /// The smallest key that is at least `from`.
@@ -143,36 +162,12 @@ impl Set {
         if self.len == 0 || level_of(from) > self.level {
             return None;
         }
-        // The deepest place on the path to `from` where a larger key branches off.
-        let mut branch = None;
-        let mut at = self.root;
-        for level in (0..=self.level as usize).rev() {
-            let slot = digit(from, level);
-            let mask = pool.mask(level, at);
-            let above = mask & (u64::MAX << slot) & !(1 << slot);
-            if above != 0 {
-                branch = Some((level, at, above.trailing_zeros()));
-            }
-            if mask >> slot & 1 == 0 {
-                break;
-            }
-            if level == 0 {
-                return Some(from);
-            }
-            at = pool.nodes[at as usize].child[slot as usize];
-        }
-        let (level, at, slot) = branch?;
-        let above = from.checked_shr(DIGIT * (level as u32 + 1)).unwrap_or(0);
-        let key = above << DIGIT | u64::from(slot);
-        if level == 0 {
-            return Some(key);
-        }
-        Some(pool.lowest(level - 1, pool.nodes[at as usize].child[slot as usize], key))
+        pool.next(self.level, self.root, from)
     }
 
     /// Its tree for [`Pool::consistent`]: level, root and number of keys.
-    pub(crate) fn tree(&self) -> Option<(usize, u32, u64)> {
-        (self.len != 0).then_some((self.level as usize, self.root, self.len))
+    pub(crate) fn tree(&self) -> Option<(u32, u32, u64)> {
+        (self.root != NONE).then_some((self.level, self.root, self.len))
     }
 
     /// Every key, ascending.
@@ -183,6 +178,16 @@ impl Set {
             from = key.checked_add(1);
             Some(key)
         })
+    }
+
+    /// Whether the counts by clear low bits are those of the keys.
+    pub(crate) fn counted(&self, pool: &Pool) -> bool {
+        let mut fresh = Set {
+            zeros: None,
+            ..*self
+        };
+        fresh.count_zeros(pool);
+        self.zeros.is_none() || self.zeros == fresh.zeros
     }
 }
 
@@ -195,17 +200,27 @@ mod tests {
 
     #[test]
     fn a_set_answers_as_a_sorted_set() {
-        for (seed, bits) in [(1, 5), (2, 9), (3, 13), (4, 40), (5, 64)] {
+        for (seed, bits) in [(1, 5), (2, 9), (3, 13), (4, 24), (5, 40), (6, 64)] {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let (mut pool, mut set, mut model) = (Pool::default(), Set::default(), BTreeSet::new());
+            let (mut pool, mut set, mut model) = (Pool::default(), Set::EMPTY, BTreeSet::new());
             for step in 0..6000 {
                 // Near an edge of a digit as often as anywhere, and emptied from time to time.
                 let key = rng.u64(..) >> (64 - bits) >> rng.u32(..bits) << rng.u32(..4);
                 let key = key & (u64::MAX >> (64 - bits));
+                // The set grows with its keys, as it does with an arena.
+                set.reach(&mut pool, key);
                 if rng.u32(..1000) < if step / 1000 % 2 == 0 { 600 } else { 300 } {
-                    if model.insert(key) {
+                    if !model.contains(&key) && rng.bool() {
+                        let paired = set.pair(&mut pool, key);
+                        assert_eq!(paired, model.remove(&(key ^ 1)));
+                        if !paired {
+                            model.insert(key);
+                        }
+                    } else if model.insert(key) {
                         set.insert(&mut pool, key);
                     }
+                } else if rng.bool() {
+                    assert_eq!(set.pop(&mut pool), model.pop_last());
                 } else {
                     let key = model.range(key..).next().copied().unwrap_or(key);
                     assert_eq!(set.remove(&mut pool, key), model.remove(&key));
@@ -213,12 +228,17 @@ mod tests {
                 assert_eq!(set.len, model.len() as u64);
                 assert_eq!(set.contains(&pool, key), model.contains(&key));
                 assert_eq!(set.next(&pool, key), model.range(key..).next().copied());
+                let before = model.range(..=key).next_back().copied();
+                assert_eq!(set.previous(&pool, key), before);
+                assert_eq!(set.last(&pool), model.last().copied());
                 let zeros = rng.u32(..bits);
+                set.count_zeros(&pool);
                 let multiple = |key: &&u64| key.is_multiple_of(1 << zeros);
                 let last = model.iter().rev().find(multiple).copied();
                 assert_eq!(set.last_multiple(&pool, zeros), last);
                 if step % 50 == 0 {
                     assert!(set.keys(&pool).eq(model.iter().copied()));
+                    assert!(set.counted(&pool));
                     pool.consistent(set.tree().into_iter()).unwrap();
                 }
             }

@@ -1,156 +1,249 @@
-//! The blocks handed out, as one chain of records for each allocation.
+//! What is handed out: under each number its first run of blocks, the others chained behind it.
 
-use crate::piece::Piece;
+use crate::piece::{Piece, Run};
+use alloc::boxed::Box;
 use alloc::collections::BinaryHeap;
+use alloc::vec;
 use alloc::vec::Vec;
 
-pub(crate) use gpumm_contract::numbers::NONE;
-/// Order of a record that describes nothing and waits to be used again.
-const SPARE: u32 = u32::MAX;
+/// No further record.
+const NONE: u32 = u32::MAX;
 
-/// A block handed out.
+/// Numbers per page.
+const PAGE: usize = 1024;
+
+/// A run in few bytes, and where the allocation's next one is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
-    pub(crate) piece: Piece,
-    /// The allocation's next block, or the next spare record.
-    pub(crate) next: u32,
-    pub(crate) owner: u32,
+struct Record {
+    start: u64,
+    /// Chunks, or the order of a block from [`ORDER`] on; [`CLEAR`] says that it is. 0 describes
+    /// nothing.
+    size: u32,
+    next: u32,
 }
 
-/// The records of one allocation, in the buffer's byte order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Chain {
-    pub(crate) first: u32,
-    /// The record before the last one, which a trim needs to replace the last.
-    before: u32,
-    last: u32,
-    owner: u32,
-}
+const CLEAR: u32 = 1 << 31;
+const ORDER: u32 = 1 << 30;
 
-impl Chain {
-    pub(crate) fn new(owner: u32) -> Self {
-        Chain {
-            first: NONE,
-            before: NONE,
-            last: NONE,
-            owner,
+impl Record {
+    const EMPTY: Record = Record {
+        start: 0,
+        size: 0,
+        next: NONE,
+    };
+
+    /// Bounds: the run is shorter than [`ORDER`], or one block.
+    #[inline]
+    fn new(run: Run) -> Self {
+        let chunks = run.chunks();
+        let size = match u32::try_from(chunks) {
+            Ok(chunks) if chunks < ORDER => chunks,
+            _ => ORDER | chunks.trailing_zeros(),
+        };
+        Record {
+            start: run.start,
+            size: if run.clear { size | CLEAR } else { size },
+            next: NONE,
+        }
+    }
+
+    #[inline]
+    fn run(self) -> Run {
+        let size = self.size & (ORDER - 1);
+        let chunks = match self.size & ORDER {
+            0 => u64::from(size),
+            _ => 1 << size,
+        };
+        Run {
+            start: self.start,
+            end: self.start + chunks,
+            clear: self.size & CLEAR != 0,
         }
     }
 }
 
-/// All records, live and spare.
+/// All records.
+///
+/// Invariants: the record of a number describes nothing exactly when nothing is filed under it; a
+/// further record is in one chain, or in the spare list and describes nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
-    list: Vec<Record>,
+    /// The first blocks by number, in pages made when first used: no growth ever copies them.
+    pages: Vec<Box<[Record]>>,
+    further: Vec<Record>,
     spare: u32,
-    /// How many are live.
-    pub(crate) live: u64,
 }
 
 impl Records {
     pub(crate) fn new() -> Self {
         Records {
-            list: Vec::new(),
+            pages: Vec::new(),
+            further: Vec::new(),
             spare: NONE,
-            live: 0,
         }
     }
 
-    /// Appends a block to a chain.
-    pub(crate) fn push(&mut self, chain: &mut Chain, piece: Piece) {
-        let record = Record {
-            piece,
-            next: NONE,
-            owner: chain.owner,
-        };
-        let mut at = self.spare;
+    #[inline]
+    fn first(&self, number: u32) -> Option<&Record> {
+        let page = self.pages.get(number as usize / PAGE)?;
+        let record = page.get(number as usize % PAGE)?;
+        (record.size != 0).then_some(record)
+    }
+
+    /// Whether something is filed under a number.
+    #[inline]
+    pub(crate) fn has(&self, number: u32) -> bool {
+        self.first(number).is_some()
+    }
+
+    /// Files the runs of an allocation, in the buffer's byte order, under an unused number.
+    #[inline]
+    pub(crate) fn file(&mut self, number: u32, runs: &[Run]) {
+        let (mut first, mut last) = (Record::EMPTY, None);
+        for &run in runs {
+            if run.chunks() < u64::from(ORDER) {
+                self.append(&mut first, &mut last, run);
+            } else {
+                let blocks = run.pieces().map(Run::from);
+                blocks.for_each(|run| self.append(&mut first, &mut last, run));
+            }
+        }
+        let at = number as usize / PAGE;
+        if self.pages.get(at).is_none_or(|page| page.is_empty()) {
+            self.add_page(at);
+        }
+        self.pages[at][number as usize % PAGE] = first;
+    }
+
+    /// Appends a run to a chain, of which `last` is the last further record.
+    #[inline]
+    fn append(&mut self, first: &mut Record, last: &mut Option<u32>, run: Run) {
+        let record = Record::new(run);
+        if first.size == 0 {
+            *first = record;
+            return;
+        }
+        let at = self.push(record);
+        match last.replace(at) {
+            Some(last) => self.further[last as usize].next = at,
+            None => first.next = at,
+        }
+    }
+
+    #[cold]
+    fn add_page(&mut self, at: usize) {
+        if self.pages.len() <= at {
+            self.pages.resize_with(at + 1, Box::default);
+        }
+        self.pages[at] = vec![Record::EMPTY; PAGE].into_boxed_slice();
+    }
+
+    #[inline]
+    fn push(&mut self, record: Record) -> u32 {
+        let at = self.spare;
         if at != NONE {
-            self.spare = self.list[at as usize].next;
-            self.list[at as usize] = record;
-        } else {
-            // OVERFLOW: 2^32 records of 32 bytes do not fit in any memory this runs in.
-            at = self.list.len() as u32;
-            self.list.push(record);
+            self.spare = self.further[at as usize].next;
+            self.further[at as usize] = record;
+            return at;
         }
-        if chain.last == NONE {
-            chain.first = at;
-        } else {
-            self.list[chain.last as usize].next = at;
+        self.further.push(record);
+        // OVERFLOW: 2^32 records of 16 bytes do not fit in any memory this runs in.
+        (self.further.len() - 1) as u32
+    }
+
+    /// Takes the runs of an allocation out, in its byte order; `false` when nothing is filed under
+    /// the number.
+    #[inline]
+    pub(crate) fn take(&mut self, number: u32, mut out: impl FnMut(Run)) -> bool {
+        let page = self.pages.get_mut(number as usize / PAGE);
+        let Some(first) = page.and_then(|page| page.get_mut(number as usize % PAGE)) else {
+            return false;
+        };
+        if first.size == 0 {
+            return false;
         }
-        (chain.before, chain.last) = (chain.last, at);
-        self.live += 1;
+        let mut here = core::mem::replace(first, Record::EMPTY);
+        // The next record is fetched before this one's run is dealt with: it is far away.
+        while let Some(next) = self.further.get_mut(here.next as usize) {
+            let spare = Record {
+                next: self.spare,
+                ..Record::EMPTY
+            };
+            self.spare = here.next;
+            let record = core::mem::replace(next, spare);
+            out(here.run());
+            here = record;
+        }
+        out(here.run());
+        true
     }
 
-    /// Takes the last block off a chain, once; the caller pushes another one in its place, which
-    /// ends the chain again.
-    pub(crate) fn pop(&mut self, chain: &mut Chain) -> Option<Piece> {
-        let (piece, _) = self.recycle(chain.last)?;
-        (chain.before, chain.last) = (NONE, chain.before);
-        Some(piece)
-    }
-
-    /// Ends a record; returns its block and the next record.
-    pub(crate) fn recycle(&mut self, at: u32) -> Option<(Piece, u32)> {
-        let spare = self.spare;
-        let record = self.list.get_mut(at as usize)?;
-        let ended = (record.piece, record.next);
-        record.piece.order = SPARE;
-        record.next = spare;
-        self.spare = at;
-        self.live -= 1;
-        Some(ended)
-    }
-
-    /// The live records from one on, along its chain.
-    pub(crate) fn chain(&self, first: u32) -> impl Iterator<Item = &Record> + '_ {
-        let mut at = first;
+    /// The runs of an allocation, in its byte order.
+    pub(crate) fn runs(&self, number: u32) -> impl Iterator<Item = Run> + '_ {
+        let mut record = self.first(number);
         core::iter::from_fn(move || {
-            let record = self.list.get(at as usize)?;
-            at = record.next;
-            Some(record)
+            let here = *record?;
+            record = self.further.get(here.next as usize);
+            Some(here.run())
         })
     }
 
-    /// Every live record, in no meaningful order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> + '_ {
-        self.list
-            .iter()
-            .filter(|record| record.piece.order != SPARE)
+    /// The blocks of an allocation, in its byte order.
+    pub(crate) fn chain(&self, number: u32) -> impl Iterator<Item = Piece> + '_ {
+        self.runs(number).flat_map(Run::pieces)
     }
 
-    /// The `limit` lowest blocks that end behind a chunk, ascending.
+    /// Every number under which something is filed.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        let pages = self.pages.iter().zip(0..);
+        let all = pages.flat_map(|(page, at)| (0..page.len()).map(move |i| (at * PAGE + i) as u32));
+        all.filter(|&number| self.has(number))
+    }
+
+    /// The `limit` lowest blocks that end behind a chunk, ascending, with their owners.
     ///
-    /// Complexity: O(records * log limit); it serves views, not allocations.
+    /// Complexity: O(numbers + blocks * log limit); it serves views, not allocations.
     pub(crate) fn lowest_behind(&self, chunk: u64, limit: usize) -> Vec<(Piece, u32)> {
         let mut lowest = BinaryHeap::new();
-        for record in self.iter() {
-            let Piece { offset, order } = record.piece;
-            // The last chunk, since the one behind it may not be a 64-bit number.
-            if offset + (record.piece.chunks() - 1) < chunk {
-                continue;
-            }
-            lowest.push((offset, order, record.owner));
-            if lowest.len() > limit {
-                lowest.pop();
+        for number in self.numbers() {
+            for piece in self.chain(number).filter(|piece| piece.last() >= chunk) {
+                lowest.push((piece.offset, piece.order, piece.clear, number));
+                if lowest.len() > limit {
+                    lowest.pop();
+                }
             }
         }
         let sorted = lowest.into_sorted_vec();
-        sorted
-            .into_iter()
-            .map(|(offset, order, owner)| (Piece { offset, order }, owner))
-            .collect()
+        let block = |(offset, order, clear, owner)| {
+            let piece = Piece {
+                offset,
+                order,
+                clear,
+            };
+            (piece, owner)
+        };
+        sorted.into_iter().map(block).collect()
     }
 
-    /// Whether every record is live or in the spare list.
+    /// Whether every further record is in exactly one chain, or in the spare list.
     pub(crate) fn consistent(&self) -> bool {
-        let mut spare = 0;
-        for record in self.chain(self.spare) {
-            spare += 1;
-            if record.piece.order != SPARE || spare > self.list.len() {
-                return false;
+        let mut seen = vec![false; self.further.len()];
+        let mut once = |at: u32| {
+            let seen = seen.get_mut(at as usize);
+            seen.is_some_and(|seen| !core::mem::replace(seen, true))
+        };
+        let firsts = self.numbers().filter_map(|number| self.first(number));
+        let starts = firsts.map(|record| (record.next, false));
+        for (mut at, spare) in starts.chain([(self.spare, true)]) {
+            while at != NONE {
+                let record = self.further.get(at as usize);
+                let right = record.filter(|record| (record.size == 0) == spare);
+                let Some(record) = right.filter(|_| once(at)) else {
+                    return false;
+                };
+                at = record.next;
             }
         }
-        let live = self.iter().count();
-        live as u64 == self.live && live + spare == self.list.len()
+        seen.into_iter().all(|seen| seen)
     }
 }

@@ -1,227 +1,228 @@
-//! The free space: for every order a set of free blocks, buddies always joined.
+//! The free space: for every order and class a set of free blocks, buddies of one class joined.
 //!
 //! A block of order `k` has `2^k` chunks and begins at a multiple of its size. An aligned block
 //! that lies in the arena lies in exactly one root, so roots need no record: a block is a root
 //! when the block twice as large would reach beyond the arena. The free blocks are therefore a
-//! function of which chunks are free, whatever happened before.
+//! function of which chunks are free and which of these are clear, whatever happened before.
 
 use crate::offsets::Set;
-use crate::piece::{ORDERS, Piece, pieces};
+use crate::piece::{ORDERS, Piece, Run, pieces};
 use crate::pool::Pool;
-
-/// Which free blocks serve.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Rule {
-    /// The highest block of the smallest sufficient order, and its upper end.
-    Highest,
-    /// The same among the places whose offset is a multiple of `2^n` chunks.
-    Multiple(u32),
-    /// The lowest place in `start..end` whose offset is a multiple of `2^multiple` chunks.
-    Window {
-        /// Its offset has at least so many low bits clear.
-        multiple: u32,
-        /// First chunk of the window.
-        start: u64,
-        /// First chunk behind the window.
-        end: u64,
-    },
-}
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// The free blocks of an arena.
 ///
-/// Units: chunks. Invariants: no two free buddies; `free` is the sum of the sets; bit `k` of
-/// `orders` is set exactly when the set of order `k` is not empty.
+/// Units: chunks. Invariants: free buddies differ in class; `free` and `clear` are the sums of the
+/// sets; bit `k` of `orders` is set exactly when the set of order `k` is not empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Space {
     pub(crate) size: u64,
     pub(crate) free: u64,
-    orders: u64,
-    // One class of sets; clear and dirty blocks will be two.
-    sets: [Set; ORDERS],
-    pool: Pool,
+    /// Of these, those known to be zero.
+    pub(crate) clear: u64,
+    /// By class: dirty, clear.
+    pub(crate) orders: [u64; 2],
+    pub(crate) sets: Box<[[Set; ORDERS]; 2]>,
+    pub(crate) pool: Pool,
 }
 
 impl Space {
-    /// An arena of `size` chunks, all taken.
-    pub(crate) fn taken(size: u64) -> Self {
+    /// An arena without a chunk.
+    pub(crate) fn nothing() -> Self {
         Space {
-            size,
+            size: 0,
             free: 0,
-            orders: 0,
-            sets: [Set::default(); ORDERS],
+            clear: 0,
+            orders: [0; 2],
+            sets: Box::new([const { [Set::EMPTY; ORDERS] }; 2]),
             pool: Pool::default(),
         }
     }
 
+    /// The set a free block belongs to.
     #[inline]
-    fn insert(&mut self, piece: Piece) {
-        self.sets[piece.order as usize].insert(&mut self.pool, piece.offset >> piece.order);
-        self.orders |= 1 << piece.order;
+    pub(crate) fn set(&self, order: u32, clear: bool) -> &Set {
+        &self.sets[usize::from(clear)][order as usize & (ORDERS - 1)]
+    }
+
+    /// The orders, from one on, that have a free block of a class.
+    #[inline]
+    pub(crate) fn orders_from(&self, order: u32, clear: bool) -> u64 {
+        self.orders[usize::from(clear)] & u64::MAX << order
+    }
+
+    /// The orders that have a free block of any class.
+    #[inline]
+    pub(crate) fn all_orders(&self) -> u64 {
+        self.orders[0] | self.orders[1]
     }
 
     #[inline]
-    fn remove(&mut self, piece: Piece) -> bool {
-        if self.orders >> piece.order & 1 == 0 {
+    pub(crate) fn insert(&mut self, piece: Piece) {
+        let (class, order) = (usize::from(piece.clear), piece.order as usize);
+        self.sets[class][order & (ORDERS - 1)].insert(&mut self.pool, piece.key());
+        self.orders[class] |= 1 << order;
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, piece: Piece) -> bool {
+        let (class, order) = (usize::from(piece.clear), piece.order as usize);
+        if self.orders[class] >> order & 1 == 0 {
             return false;
         }
-        let set = &mut self.sets[piece.order as usize];
-        let found = set.remove(&mut self.pool, piece.offset >> piece.order);
+        let set = &mut self.sets[class][order & (ORDERS - 1)];
+        let found = set.remove(&mut self.pool, piece.key());
         if set.len == 0 {
-            self.orders &= !(1 << piece.order);
+            self.orders[class] &= !(1 << order);
         }
         found
     }
 
-    /// Makes a taken block free and joins it with its buddy as often as that is free.
-    pub(crate) fn release(&mut self, mut piece: Piece) {
-        self.free += piece.chunks();
-        while let Some(parent) = piece.parent() {
-            let buddy = Piece {
-                offset: piece.offset ^ piece.chunks(),
-                ..piece
-            };
-            // A root's buddy would reach beyond the arena and is therefore in no set.
-            if !self.remove(buddy) {
-                break;
-            }
-            piece = parent;
+    /// Makes taken chunks free, as blocks that are joined with their buddies as often as these
+    /// are free and of their class.
+    ///
+    /// Complexity: O(orders * log n), however many blocks it was taken as.
+    #[inline]
+    pub(crate) fn release(&mut self, run: Run) {
+        self.free += run.chunks();
+        if run.clear {
+            self.clear += run.chunks();
         }
-        self.insert(piece);
+        self.join(run);
     }
 
-    /// Takes exactly this block out of the free block that holds it.
+    /// Enters chunks into the sets, joined with their buddies of the same class.
+    #[inline]
+    pub(crate) fn join(&mut self, run: Run) {
+        let Run {
+            mut start,
+            mut end,
+            clear,
+        } = run;
+        // From the lowest order on: what sticks out at either end of the run has its buddy
+        // outside, is joined with that or stays a block; what is left is coarser.
+        while start != end {
+            let order = (start | end).trailing_zeros();
+            let size = 1 << order;
+            if end - start == size {
+                return self.join_block(Piece::at(start >> order, order, clear));
+            }
+            if start & size != 0 {
+                if self.pair(Piece::at(start >> order, order, clear)) {
+                    start -= size;
+                } else {
+                    start += size;
+                }
+            }
+            if end & size != 0 {
+                if self.pair(Piece::at((end - size) >> order, order, clear)) {
+                    end += size;
+                } else {
+                    end -= size;
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn join_block(&mut self, mut piece: Piece) {
+        while self.pair(piece) {
+            piece.offset &= !piece.chunks();
+            piece.order += 1;
+        }
+    }
+
+    /// Enters a block into its set, or takes its buddy out of there and says so.
+    #[inline(always)]
+    fn pair(&mut self, piece: Piece) -> bool {
+        let (class, order) = (
+            usize::from(piece.clear),
+            piece.order as usize & (ORDERS - 1),
+        );
+        let set = &mut self.sets[class][order];
+        // A root's buddy would reach beyond the arena and is therefore in no set; nor is there
+        // one of the last order.
+        let paired = set.pair(&mut self.pool, piece.key());
+        if !paired {
+            self.orders[class] |= 1 << order;
+        } else if set.len == 0 {
+            self.orders[class] &= !(1 << order);
+        }
+        paired
+    }
+
+    /// Takes exactly this block out of the free block that holds it, and says its class.
     ///
-    /// Errors: `false`, and nothing changed, when a chunk of it is taken or outside.
+    /// Errors: `None`, and nothing changed, when no free block holds the whole of it.
     /// Complexity: O(orders * log n).
-    pub(crate) fn carve(&mut self, piece: Piece) -> bool {
-        let mut orders = self.orders & (u64::MAX << piece.order);
-        while orders != 0 {
-            let order = orders.trailing_zeros();
-            let holder = Piece {
-                offset: piece.offset >> order << order,
-                order,
-            };
-            if self.sets[order as usize].contains(&self.pool, piece.offset >> order) {
-                self.cut(holder, piece);
-                return true;
+    pub(crate) fn carve(&mut self, piece: Piece) -> Option<Piece> {
+        for clear in [false, true] {
+            let mut orders = self.orders_from(piece.order.into(), clear);
+            while orders != 0 {
+                let order = orders.trailing_zeros();
+                let key = piece.offset >> order;
+                if self.set(order, clear).contains(&self.pool, key) {
+                    return Some(self.cut(Piece::at(key, order, clear), piece.offset, piece.order));
+                }
+                orders &= orders - 1;
             }
-            orders &= orders - 1;
-        }
-        false
-    }
-
-    /// Takes a block of an order by a rule.
-    ///
-    /// Complexity: O(orders * log n); for [`Rule::Window`] see [`Space::lowest_in`].
-    pub(crate) fn take(&mut self, order: u32, rule: Rule) -> Option<Piece> {
-        let (holder, offset) = match rule {
-            Rule::Highest => self.highest(order, 0)?,
-            Rule::Multiple(multiple) => self.highest(order, multiple)?,
-            Rule::Window {
-                multiple,
-                start,
-                end,
-            } => self.lowest_in(order, multiple, start, end)?,
-        };
-        let piece = Piece { offset, order };
-        self.cut(holder, piece);
-        Some(piece)
-    }
-
-    /// Takes `piece` out of the free block `holder`; the halves left over stay free.
-    fn cut(&mut self, holder: Piece, piece: Piece) {
-        self.remove(holder);
-        for order in piece.order..holder.order {
-            let inside = piece.offset >> order << order;
-            self.insert(Piece {
-                offset: inside ^ (1 << order),
-                order,
-            });
-        }
-        self.free -= piece.chunks();
-    }
-
-    fn highest(&self, order: u32, multiple: u32) -> Option<(Piece, u64)> {
-        let mut orders = self.orders & (u64::MAX << order);
-        while orders != 0 {
-            let order_here = orders.trailing_zeros();
-            let set = &self.sets[order_here as usize];
-            if let Some(key) = set.last_multiple(&self.pool, multiple.saturating_sub(order_here)) {
-                let holder = Piece {
-                    offset: key << order_here,
-                    order: order_here,
-                };
-                // The uppermost place in it that is aligned; the holder itself is.
-                let step = order.max(multiple).min(order_here);
-                return Some((holder, holder.offset + (holder.chunks() - (1 << step))));
-            }
-            orders &= orders - 1;
         }
         None
     }
 
-    /// The lowest place of an order in a window, and its free block.
-    ///
-    /// Complexity: O(orders * log n); a multiple above the order costs the free blocks between
-    /// its multiples, too.
-    fn lowest_in(&self, order: u32, multiple: u32, start: u64, end: u64) -> Option<(Piece, u64)> {
-        let mut best: Option<(Piece, u64)> = None;
-        let mut orders = self.orders & (u64::MAX << order);
-        while orders != 0 {
-            let here = orders.trailing_zeros();
-            orders &= orders - 1;
-            let end = best.map_or(end, |(_, lowest)| end.min(lowest));
-            if let Some(found) = self.lowest_of(here, order, multiple, start, end) {
-                best = Some(found);
-            }
-        }
-        best
+    /// Takes the block of an order at an offset out of the free block `holder`; the halves left
+    /// over stay free.
+    pub(crate) fn cut(&mut self, holder: Piece, offset: u64, order: u8) -> Piece {
+        self.remove(holder);
+        self.halve(holder, offset, order)
     }
 
-    /// The same among the free blocks of one order.
-    fn lowest_of(
-        &self,
-        here: u32,
-        order: u32,
-        multiple: u32,
-        start: u64,
-        end: u64,
-    ) -> Option<(Piece, u64)> {
-        let set = &self.sets[here as usize];
-        let step = order.max(multiple);
-        let mut from = start;
-        loop {
-            // The first free block that ends behind the first place still possible.
-            let place = next_multiple(from, step)?;
-            let key = set.next(&self.pool, place >> here)?;
-            let place = place.max(key << here);
-            if place
-                .checked_add(1 << order)
-                .is_none_or(|behind| behind > end)
-            {
-                return None;
-            }
-            if place.is_multiple_of(1 << step) {
-                return Some((
-                    Piece {
-                        offset: key << here,
-                        order: here,
-                    },
-                    place,
-                ));
-            }
-            from = place;
+    /// Takes the upper end of the highest free block of an order and a class.
+    #[inline]
+    pub(crate) fn cut_highest(&mut self, from: u32, clear: bool, order: u32) -> Option<Piece> {
+        let (class, from) = (usize::from(clear), from as usize & (ORDERS - 1));
+        let set = &mut self.sets[class][from];
+        let key = set.pop(&mut self.pool)?;
+        if set.len == 0 {
+            self.orders[class] &= !(1 << from);
         }
+        let holder = Piece::at(key, from as u32, clear);
+        let end = holder.offset + (holder.chunks() - (1 << order));
+        Some(self.halve(holder, end, order as u8))
+    }
+
+    /// The same for a block that has been taken out of its set.
+    #[inline]
+    fn halve(&mut self, holder: Piece, offset: u64, order: u8) -> Piece {
+        for order in order..holder.order {
+            let inside = offset >> order << order;
+            self.insert(Piece {
+                offset: inside ^ (1 << order),
+                order,
+                ..holder
+            });
+        }
+        let piece = Piece {
+            offset,
+            order,
+            ..holder
+        };
+        self.free -= piece.chunks();
+        if piece.clear {
+            self.clear -= piece.chunks();
+        }
+        piece
     }
 
     /// The order of the largest free block.
     pub(crate) fn largest(&self) -> Option<u32> {
-        self.orders.checked_ilog2()
+        self.all_orders().checked_ilog2()
     }
 
     /// How many free blocks there are.
     pub(crate) fn count(&self) -> u64 {
-        self.sets.iter().map(|set| set.len).sum()
+        self.sets.iter().flatten().map(|set| set.len).sum()
     }
 
     /// The first free block that ends behind a chunk.
@@ -229,19 +230,18 @@ impl Space {
     /// Complexity: O(orders * log n).
     pub(crate) fn first_behind(&self, chunk: u64) -> Option<Piece> {
         let mut best: Option<Piece> = None;
-        let mut orders = self.orders;
-        while orders != 0 {
-            let order = orders.trailing_zeros();
-            orders &= orders - 1;
-            let key = self.sets[order as usize].next(&self.pool, chunk >> order);
-            let piece = key.map(|key| Piece {
-                offset: key << order,
-                order,
-            });
-            best = piece
-                .into_iter()
-                .chain(best)
-                .min_by_key(|piece| piece.offset);
+        for clear in [false, true] {
+            let mut orders = self.orders_from(0, clear);
+            while orders != 0 {
+                let order = orders.trailing_zeros();
+                orders &= orders - 1;
+                let key = self.set(order, clear).next(&self.pool, chunk >> order);
+                let piece = key.map(|key| Piece::at(key, order, clear));
+                best = piece
+                    .into_iter()
+                    .chain(best)
+                    .min_by_key(|piece| piece.offset);
+            }
         }
         best
     }
@@ -249,61 +249,80 @@ impl Space {
     /// Moves the arena's end.
     ///
     /// Errors: `false`, and nothing changed, when a taken chunk would be cut off.
+    /// Complexity: O(free blocks cut off * orders * log n).
     #[must_use]
     pub(crate) fn resize(&mut self, size: u64) -> bool {
         let before = self.size;
-        self.size = size.max(before);
-        pieces(before, size).for_each(|piece| self.release(piece));
-        let mut reached = size;
-        for piece in pieces(size, before) {
-            if !self.carve(piece) {
-                pieces(size, reached).for_each(|piece| self.release(piece));
-                return false;
+        if size < before {
+            let mut holders = Vec::new();
+            let mut at = size;
+            while at < before {
+                match self.first_behind(at) {
+                    Some(piece) if piece.offset <= at => {
+                        holders.push(piece);
+                        // The end of the arena is a 64-bit number, so the end of a block is.
+                        at = piece.offset + piece.chunks();
+                    }
+                    _ => return false,
+                }
             }
-            reached = piece.offset + piece.chunks();
+            for holder in holders {
+                let end = holder.offset + holder.chunks();
+                for piece in pieces(size.max(holder.offset), end, false) {
+                    self.carve(piece);
+                }
+            }
         }
         self.size = size;
+        let largest = size.saturating_sub(1);
+        for set in self.sets.iter_mut() {
+            for (set, order) in set.iter_mut().zip(0..) {
+                set.reach(&mut self.pool, largest >> order);
+            }
+        }
+        if before < size {
+            self.release(Run {
+                start: before,
+                end: size,
+                clear: false,
+            });
+        }
         true
     }
 
     /// Checks the sets from scratch.
     pub(crate) fn validate(&self) -> Result<(), &'static str> {
-        self.pool
-            .consistent(self.sets.iter().filter_map(Set::tree))?;
-        let mut free = 0u64;
-        for (set, order) in self.sets.iter().zip(0..) {
-            if (self.orders >> order & 1 != 0) != (set.len != 0) {
-                return Err("the bitmap of orders equals the sets");
-            }
-            for key in set.keys(&self.pool) {
-                let piece = Piece {
-                    offset: key << order,
-                    order,
-                };
-                if piece
-                    .offset
-                    .checked_add(piece.chunks())
-                    .is_none_or(|end| end > self.size)
-                {
-                    return Err("free blocks lie in the arena");
+        let sets = self.sets.iter().flatten();
+        self.pool.consistent(sets.filter_map(Set::tree))?;
+        let (mut free, mut clear) = (0u64, 0u64);
+        for class in [false, true] {
+            for order in 0..ORDERS as u32 {
+                let set = self.set(order, class);
+                if (self.orders[usize::from(class)] >> order & 1 != 0) != (set.len != 0) {
+                    return Err("the bitmap of orders equals the sets");
                 }
-                if set.contains(&self.pool, key ^ 1) {
-                    return Err("no two buddies are free");
+                if !set.counted(&self.pool) {
+                    return Err("the alignments are counted");
                 }
-                free = free
-                    .checked_add(piece.chunks())
-                    .ok_or("free blocks do not overlap")?;
+                for key in set.keys(&self.pool) {
+                    let piece = Piece::at(key, order, class);
+                    if piece.last() >= self.size {
+                        return Err("free blocks lie in the arena");
+                    }
+                    if set.contains(&self.pool, key ^ 1) {
+                        return Err("no two buddies of one class are free");
+                    }
+                    free = free
+                        .checked_add(piece.chunks())
+                        .ok_or("free blocks do not overlap")?;
+                    clear += if class { piece.chunks() } else { 0 };
+                }
             }
         }
-        if free == self.free {
+        if (free, clear) == (self.free, self.clear) {
             Ok(())
         } else {
-            Err("free chunks are counted")
+            Err("free and clear chunks are counted")
         }
     }
-}
-
-/// `value` rounded up to a multiple of `2^order`.
-fn next_multiple(value: u64, order: u32) -> Option<u64> {
-    gpumm_contract::extent::round_up(value, 1 << order)
 }

@@ -3,7 +3,7 @@
 
 use gpumm_allocator_buddy::Buddy;
 use gpumm_contract::allocator::{
-    self, Allocate, Allocator, Answer, Block, Failure, Geometry, Refusal,
+    self, Allocate, Allocator, Answer, Block, Command, Failure, Geometry, Mode, Refusal,
 };
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{AllocationId, Extent};
@@ -36,20 +36,6 @@ fn refused(buddy: &mut Buddy, wish: Allocate, why: Refusal) {
     let before = buddy.blocks(0, usize::MAX);
     assert_eq!(get(buddy, wish), Err(Failure::Refused(why)));
     assert_eq!(buddy.blocks(0, usize::MAX), before);
-}
-
-#[test]
-fn one_piece_is_not_promised() {
-    let mut t = buddy(16);
-    let wish = Allocate {
-        contiguous: true,
-        ..plain(1, 3)
-    };
-    assert_eq!(
-        get(&mut t, wish),
-        Err(Failure::Refused(Refusal::Unsupported))
-    );
-    assert_eq!(t.statistics().used_bytes, 0);
 }
 
 #[test]
@@ -305,6 +291,34 @@ fn the_whole_of_the_largest_arenas_can_be_taken() {
     }
 }
 
+/// A command with every field at random, as it can be encoded.
+fn command(rng: &mut fastrand::Rng, odd: &dyn Fn(&mut fastrand::Rng) -> u64) -> Command {
+    let number = AllocationId(rng.u32(..12));
+    let cleared = rng.bool();
+    match rng.u8(..8) {
+        0..4 => Command::Allocate(Allocate {
+            bytes: odd(rng),
+            alignment: if rng.bool() { 1 << rng.u32(..64) } else { 0 },
+            range: rng.bool().then(|| (odd(rng), odd(rng))),
+            mode: Mode::ALL[rng.usize(..5)],
+            once: rng.bool(),
+            contiguous: rng.bool(),
+            clear: rng.bool(),
+            keep_rounding: rng.bool(),
+            colour: rng.u64(..3),
+            ..Allocate::plain(number, 0)
+        }),
+        4 => Command::Free { number, cleared },
+        5 => Command::Trim {
+            number,
+            start: rng.bool().then(|| odd(rng)),
+            bytes: odd(rng),
+        },
+        6 => Command::ResetClear { clear: cleared },
+        _ => Command::ScanAdd(number),
+    }
+}
+
 #[test]
 fn no_list_of_words_stops_the_strategy() {
     let mut rng = fastrand::Rng::with_seed(4);
@@ -358,6 +372,9 @@ fn no_list_of_words_stops_the_strategy() {
             assert!(writer.item(op, number, |body| {
                 body.extend((0..length).map(|_| odd(&mut rng)))
             }));
+        }
+        for _ in 0..30 {
+            command(&mut rng, &odd).encode(&mut writer);
         }
         let mut words = writer.finish();
         if round % 5 == 0 {

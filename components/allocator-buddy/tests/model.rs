@@ -85,7 +85,7 @@ impl Rule {
                 }]
             });
         }
-        let window = ((start, end) != (0, self.free.len() as u64)).then_some((start, end));
+        let window = wish.range.map(|_| (start, end));
         let small = chunks.is_power_of_two() && chunks < 1 << step;
         let rounded = if small {
             chunks

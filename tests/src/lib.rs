@@ -4,7 +4,7 @@
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
 //! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave;
 //! [`tables`] runs the sg-table component alone, [`planning`] a mechanism alone; [`moves`] orders moves and
-//! failures of them, [`killing`] ends mechanisms between calls.
+//! failures of them, [`killing`] ends mechanisms between calls; [`workloads`] are the streams that benches replay.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,3 +23,4 @@ pub mod shadow;
 pub mod strategies;
 pub mod tables;
 pub mod tidy;
+pub mod workloads;

@@ -493,14 +493,14 @@ fn nonsense_of_a_mechanism_is_not_blamed_on_the_strategy() {
     let asked: [fn(&mut Writer); 6] = [
         |w| plain(1, 0).encode(w),
         |w| plain(1, 4097).encode(w),
-        |w| Command::Free(AllocationId(1)).encode(w),
+        |w| Command::free(AllocationId(1)).encode(w),
         |w| {
             plain(1, 4096).encode(w);
             plain(1, 4096).encode(w);
         },
         |w| {
             plain(1, 4096).encode(w);
-            Command::Free(AllocationId(1)).encode(w);
+            Command::free(AllocationId(1)).encode(w);
         },
         |w| _ = w.item(9, 0, |_| ()),
     ];

@@ -7,7 +7,7 @@ impl Buddy {
     /// Checks every structural invariant from scratch.
     ///
     /// Errors: the first invariant that does not hold. Complexity: O(n log n + numbers).
-    pub fn validate(&self) -> Result<(), &'static str> {
+    pub(crate) fn invariants(&self) -> Result<(), &'static str> {
         let space = &self.arena.space;
         hold(
             space.size == self.geometry.size >> self.shift(),

@@ -164,6 +164,9 @@ impl Allocator for Buddy {
         self.serving().map_err(Failure::Refused)?;
         let alignment = wish.checked(self.geometry).map_err(Failure::Refused)?;
         self.unused(wish.number).map_err(Failure::Refused)?;
+        if wish.contiguous {
+            return Err(Failure::Refused(Refusal::Unsupported));
+        }
         let wanted = self.wanted(wish, alignment);
         self.taken.clear();
         let Some(chain) = self.arena.gather(&wanted, &mut self.taken) else {
@@ -269,5 +272,9 @@ impl Allocator for Buddy {
             }
         }
         blocks
+    }
+
+    fn validate(&self) -> Result<(), &'static str> {
+        self.invariants()
     }
 }

@@ -39,6 +39,20 @@ fn refused(buddy: &mut Buddy, wish: Allocate, why: Refusal) {
 }
 
 #[test]
+fn one_piece_is_not_promised() {
+    let mut t = buddy(16);
+    let wish = Allocate {
+        contiguous: true,
+        ..plain(1, 3)
+    };
+    assert_eq!(
+        get(&mut t, wish),
+        Err(Failure::Refused(Refusal::Unsupported))
+    );
+    assert_eq!(t.statistics().used_bytes, 0);
+}
+
+#[test]
 fn every_refusal_of_a_wish() {
     let mut t = buddy(16);
     get(&mut t, plain(1, 1)).unwrap();

@@ -37,10 +37,9 @@ impl Pool {
         let number = self.next;
         self.next += 1;
         let wish = Allocate {
-            number: AllocationId(number),
-            bytes,
             alignment: least,
             range,
+            ..Allocate::plain(AllocationId(number), bytes)
         };
         let (before, mut extents) = (self.avail(), Vec::new());
         let result = self.buddy.allocate(&wish, &mut extents);

@@ -8,7 +8,7 @@ impl Tlsf {
     /// Checks every structural invariant from scratch; a strategy that is not serving is right.
     ///
     /// Errors: the first invariant that does not hold. Complexity: O(nodes + numbers).
-    pub fn validate(&self) -> Result<(), &'static str> {
+    pub(crate) fn invariants(&self) -> Result<(), &'static str> {
         if self.serving().is_err() {
             return Ok(());
         }

@@ -241,6 +241,10 @@ impl Allocator for Tlsf {
         };
         nodes.map(block).take(limit).collect()
     }
+
+    fn validate(&self) -> Result<(), &'static str> {
+        self.invariants()
+    }
 }
 
 impl Tlsf {

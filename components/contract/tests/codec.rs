@@ -1,14 +1,13 @@
 //! Every packed item survives encode, decode, encode; no words make a decoder panic.
 #![allow(clippy::unwrap_used)]
 
-use gpumm_contract::allocator::{Allocate, Answer, Command, Refusal};
 use gpumm_contract::facts::{BufferFact, Content, Fact, MemoryType, Role};
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{
     Access, Attach, Batch, Create, Detach, Grants, Intent, Pass, Place, Placement, Run, Use,
 };
 use gpumm_contract::table::{Hold, Holder};
-use gpumm_contract::wire::{Kind, Reader, Writer};
+use gpumm_contract::wire::{Kind, Writer};
 use gpumm_contract::*;
 
 fn extent(offset: u64, bytes: u64) -> Extent {
@@ -195,56 +194,6 @@ fn batches_round_trip() {
         ],
     };
     assert_eq!(Batch::decode(&batch.encode().unwrap()).unwrap(), batch);
-}
-
-#[test]
-fn allocator_lists_round_trip() {
-    let n = AllocationId(7);
-    let commands = [
-        Command::Allocate(Allocate::plain(n, 4096)),
-        Command::Allocate(Allocate {
-            number: n,
-            bytes: 1,
-            alignment: 2,
-            range: None,
-        }),
-        Command::Allocate(Allocate {
-            number: n,
-            bytes: 1,
-            alignment: 0,
-            range: Some((3, 4)),
-        }),
-        Command::Free(n),
-    ];
-    let mut out = Writer::new(Kind::Commands);
-    commands.iter().for_each(|c| c.encode(&mut out));
-    let words = out.finish();
-    let mut reader = Reader::new(&words, Kind::Commands).unwrap();
-    for command in commands {
-        assert_eq!(
-            Command::decode(&reader.next().unwrap().unwrap()).unwrap(),
-            command
-        );
-    }
-    let answers = [
-        Answer::Extents(n, vec![extent(1, 2), extent(3, 4)]),
-        Answer::NoSpace {
-            number: n,
-            largest_hole: 9,
-        },
-        Answer::Freed(n),
-        Answer::Refused(n, Refusal::Unsupported),
-    ];
-    let mut out = Writer::new(Kind::Answers);
-    assert!(answers.iter().all(|a| a.encode(&mut out)));
-    let words = out.finish();
-    let mut reader = Reader::new(&words, Kind::Answers).unwrap();
-    for answer in answers {
-        assert_eq!(
-            Answer::decode(&reader.next().unwrap().unwrap()).unwrap(),
-            answer
-        );
-    }
 }
 
 fn facts() -> Vec<Fact> {

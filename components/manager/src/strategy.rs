@@ -23,7 +23,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let frees = frees.unwrap_or_default();
         frees
             .iter()
-            .for_each(|&number| Command::Free(number).encode(&mut commands));
+            .for_each(|&number| Command::free(number).encode(&mut commands));
         wishes
             .iter()
             .for_each(|&wish| Command::Allocate(wish).encode(&mut commands));

@@ -131,6 +131,7 @@ impl From<Refusal> for wit::Refusal {
             Refusal::Extent => wit::Refusal::Extent,
             Refusal::Unsupported => wit::Refusal::Unsupported,
             Refusal::Malformed => wit::Refusal::Malformed,
+            Refusal::Scan => wit::Refusal::Scan,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::Broker;
 use crate::ledger::Ledger;
 use crate::runtime::IMPORT;
 use crate::share::Link;
-use gpumm_contract::allocator::{Answer, Command, encode_extents};
+use gpumm_contract::allocator::{Answer, Command, Refusal, encode_extents};
 use gpumm_contract::extent::total;
 use gpumm_contract::wire::{Kind, Writer};
 use gpumm_contract::{AllocationId, Extent};
@@ -21,7 +21,7 @@ impl Broker {
         let mut out = Writer::new(Kind::Answers);
         for command in commands {
             let fits = match *command {
-                Command::Free(number) => {
+                Command::Free { number, .. } => {
                     self.overlay.free(number, IMPORT);
                     Answer::Freed(number).encode(&mut out)
                 }
@@ -38,6 +38,7 @@ impl Broker {
                     }
                     .encode(&mut out),
                 },
+                other => Answer::Refused(other.number(), Refusal::Unsupported).encode(&mut out),
             };
             debug_assert!(fits, "an import has as few pieces as the buffer");
         }

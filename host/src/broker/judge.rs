@@ -3,7 +3,7 @@
 use super::overlay::Overlay;
 use crate::error::ComponentFault;
 use crate::ledger::Ledger;
-use gpumm_contract::allocator::{Allocate, Answer, Command};
+use gpumm_contract::allocator::{Allocate, Answer, Command, Refusal};
 use gpumm_contract::extent::total;
 use gpumm_contract::wire::{Kind, Reader};
 use gpumm_contract::{AllocationId, Extent, MemoryTypeId};
@@ -40,7 +40,7 @@ fn judge_one(
     answer: Answer,
 ) -> Result<(), String> {
     match (command, answer) {
-        (Command::Free(number), Answer::Freed(freed)) if freed == *number => {
+        (Command::Free { number, .. }, Answer::Freed(freed)) if freed == *number => {
             after.free(*number, memory);
             Ok(())
         }
@@ -50,6 +50,12 @@ fn judge_one(
         (Command::Allocate(wish), Answer::Extents(number, extents)) if number == wish.number => {
             judge_extents(ledger, after, memory, wish, &extents)?;
             after.grant(number, memory, extents);
+            Ok(())
+        }
+        // A promise that a strategy cannot keep; the mechanism takes it for want of room.
+        (Command::Allocate(wish), Answer::Refused(number, Refusal::Unsupported))
+            if wish.contiguous && number == wish.number =>
+        {
             Ok(())
         }
         // The broker sends only commands that every strategy must accept.
@@ -74,12 +80,14 @@ fn judge_extents(
         .memory
         .get(&memory)
         .ok_or("the memory type does not exist")?;
-    if total(extents) != Some(wish.bytes) {
-        return Err(format!(
-            "{:?} bytes for a wish of {}",
-            total(extents),
-            wish.bytes
-        ));
+    let sum = total(extents);
+    let kept = wish.keep_rounding && sum.is_some_and(|sum| sum > wish.bytes);
+    if sum != Some(wish.bytes) && !kept {
+        return Err(format!("{sum:?} bytes for a wish of {}", wish.bytes));
+    }
+    let gap = |pair: &[Extent]| pair[0].end() != Some(pair[1].offset);
+    if wish.contiguous && extents.windows(2).any(gap) {
+        return Err(format!("pieces for a contiguous wish of {}", wish.bytes));
     }
     let alignment = wish.alignment.max(facts.kind.granule);
     let (low, high) = wish.range.unwrap_or((0, facts.kind.size));

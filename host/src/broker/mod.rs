@@ -19,7 +19,7 @@ use crate::runtime::IMPORT;
 use crate::share::Imports;
 use crate::slot::{Slot, StrategyFault};
 use crate::system::SystemPool;
-use gpumm_contract::allocator::{Answer, Command, encode_extents};
+use gpumm_contract::allocator::{Answer, Command, Refusal, encode_extents};
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
 use judge::judge;
@@ -126,13 +126,15 @@ impl Broker {
                     let checked = a.checked(geometry);
                     checked.map_err(|why| nonsense(format!("a wish of {}: {why}", a.bytes)))?;
                 }
-                Command::Free(number) => {
+                Command::Free { number, .. } => {
                     // What this list asks for may be refused, so it cannot be freed in it.
                     let live = self.overlay.is_live(ledger, memory, number);
                     if !live || !freed.insert(number) {
                         return Err(nonsense(format!("allocation {number} is not live")));
                     }
                 }
+                // What these change is not yet kept in the overlay.
+                other => return Err(nonsense(format!("a slot is not asked for {other:?}"))),
             }
             commands.push(command);
         }
@@ -144,7 +146,7 @@ impl Broker {
         let mut out = Writer::new(Kind::Answers);
         for command in commands {
             let fits = match *command {
-                Command::Free(number) => {
+                Command::Free { number, .. } => {
                     self.overlay.free(number, self.system.0);
                     Answer::Freed(number).encode(&mut out)
                 }
@@ -163,6 +165,7 @@ impl Broker {
                     }
                     .encode(&mut out),
                 },
+                other => Answer::Refused(other.number(), Refusal::Unsupported).encode(&mut out),
             };
             debug_assert!(fits, "the pool answers in few pieces");
         }

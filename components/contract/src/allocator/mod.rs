@@ -1,14 +1,32 @@
 //! What a strategy answers: the [`Allocator`] trait and the packed commands and answers.
 //!
-//! Shape of a command list ([`Kind::Commands`](crate::wire::Kind::Commands)): `allocate` (operation 1, operand the allocation
-//! number, body `bytes`, or `bytes, alignment` , or `bytes, alignment, start, end`) and `free`
-//! (operation 2, operand the number, no body). Shape of an answer list ([`Kind::Answers`](crate::wire::Kind::Answers)): one
-//! item per command in order: `extents` (1, body pairs `offset, bytes`), `no-space` (2, body
-//! `largest hole`), `freed` (3), `refused` (4, body [`Refusal`] code).
+//! Shape of a command list ([`Kind::Commands`](crate::wire::Kind::Commands)); the operand is the
+//! allocation number, or 0 where there is none:
+//!
+//! | operation | body |
+//! |---|---|
+//! | 1 allocate | `bytes`, or `bytes, alignment`, or `bytes, alignment, start, end`, then, where needed, `flags`, then, where needed, `colour` |
+//! | 2 free | nothing, or `1` when the memory is zeroed |
+//! | 3 trim | `bytes`, or `bytes, start` |
+//! | 4 reset-clear | `0` or `1` |
+//! | 5 scan-begin | `bytes, alignment, start, end, flags, colour` |
+//! | 6 scan-add, 7 scan-remove, 8 scan-colour | nothing |
+//!
+//! Bits of `flags`: 0..3 [`Mode`], 3 `start..end` is meant (both are 0 otherwise), and for
+//! `allocate` 4 once, 5 contiguous, 6 clear, 7 keep rounding. Every command has one encoding, the
+//! shortest; a longer one, or an unknown bit, is an error. (`bytes, 0` is read as `bytes`.)
+//!
+//! Shape of an answer list ([`Kind::Answers`](crate::wire::Kind::Answers)): one item per command
+//! in order: `extents` (1, body pairs `offset, bytes`), `no-space` (2, body `largest hole`),
+//! `freed` (3), `refused` (4, body [`Refusal`] code), `done` (5, body a value).
 
 mod packed;
+mod run;
+mod wish;
 
-pub use packed::{Answer, Command, encode_extents, execute, restore_part};
+pub use packed::{Answer, Command, encode_extents};
+pub use run::{execute, restore_part};
+pub use wish::{Allocate, Mode, Scan};
 
 use crate::extent::Extent;
 use crate::id::AllocationId;
@@ -42,48 +60,6 @@ impl Geometry {
     }
 }
 
-/// A wish for memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allocate {
-    /// The number the allocation is filed under; unused.
-    pub number: AllocationId,
-    /// Bytes; a multiple of the granule, not 0.
-    pub bytes: u64,
-    /// Alignment of every extent's offset; a power of two, at least the granule; 0 = the granule.
-    pub alignment: u64,
-    /// Every extent lies in `start..end`; `None` = anywhere.
-    pub range: Option<(u64, u64)>,
-}
-
-impl Allocate {
-    /// A wish without alignment or range.
-    pub const fn plain(number: AllocationId, bytes: u64) -> Self {
-        Allocate {
-            number,
-            bytes,
-            alignment: 0,
-            range: None,
-        }
-    }
-
-    /// Checks the wish against a geometry and returns the effective alignment.
-    ///
-    /// Errors: [`Refusal::Size`], [`Refusal::Alignment`], [`Refusal::Range`].
-    pub fn checked(&self, geometry: Geometry) -> Result<u64, Refusal> {
-        if self.bytes == 0 || !self.bytes.is_multiple_of(geometry.granule) {
-            return Err(Refusal::Size);
-        }
-        let alignment = self.alignment.max(geometry.granule);
-        if !alignment.is_power_of_two() {
-            return Err(Refusal::Alignment);
-        }
-        match self.range {
-            Some((start, end)) if start >= end || end > geometry.size => Err(Refusal::Range),
-            _ => Ok(alignment),
-        }
-    }
-}
-
 /// Why a strategy does not do what a command asks; never "no space".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -106,6 +82,8 @@ pub enum Refusal {
     Unsupported = 8,
     /// A command or part could not be read.
     Malformed = 9,
+    /// An eviction scan forbids that, or its order was not kept.
+    Scan = 10,
 }
 
 impl Refusal {
@@ -122,6 +100,7 @@ impl Refusal {
             Extent,
             Unsupported,
             Malformed,
+            Scan,
         ]
         .into_iter()
         .find(|r| *r as u64 == code)
@@ -140,6 +119,7 @@ impl fmt::Display for Refusal {
             Refusal::Extent => "an extent is off the granule, outside the arena or taken",
             Refusal::Unsupported => "this strategy does not offer that",
             Refusal::Malformed => "the words could not be read",
+            Refusal::Scan => "an eviction scan forbids that, or its order was not kept",
         })
     }
 }
@@ -209,6 +189,83 @@ pub trait Allocator {
     /// Errors: [`Refusal::NumberUnknown`].
     fn free(&mut self, number: AllocationId) -> Result<(), Refusal>;
 
+    /// Gives back what is filed under a number, and says whether its memory is zeroed.
+    ///
+    /// Errors: as [`free`](Self::free), which a strategy without a use for that leaves it to.
+    fn free_as(&mut self, number: AllocationId, cleared: bool) -> Result<(), Refusal> {
+        let _ = cleared;
+        self.free(number)
+    }
+
+    /// Cuts an allocation of one extent down to `bytes` from `start` on (`None` = its first
+    /// byte), gives back the rest, and appends its extents to `extents`.
+    ///
+    /// Bounds: `bytes` is a multiple of the granule and not 0; `start..start + bytes` lies in the
+    /// allocation, on the granule.
+    /// Errors: [`Refusal::NumberUnknown`]; [`Refusal::Size`]; [`Refusal::Range`] for a start out
+    /// of bounds; [`Refusal::Extent`] for an allocation of several extents;
+    /// [`Refusal::Unsupported`].
+    fn trim(
+        &mut self,
+        number: AllocationId,
+        start: Option<u64>,
+        bytes: u64,
+        extents: &mut Vec<Extent>,
+    ) -> Result<(), Refusal> {
+        let _ = (number, start, bytes, extents);
+        Err(Refusal::Unsupported)
+    }
+
+    /// Takes all free memory for zeroed, or for not zeroed.
+    ///
+    /// Errors: [`Refusal::Unsupported`] where that is not tracked.
+    fn reset_clear(&mut self, clear: bool) -> Result<(), Refusal> {
+        let _ = clear;
+        Err(Refusal::Unsupported)
+    }
+
+    /// Begins an eviction scan: which allocations would have to go for a wish to be served?
+    ///
+    /// The caller then adds allocations, oldest first, until one completes a hole; removes all
+    /// of them in reverse order, which tells the victims from the rest; frees the victims; asks
+    /// [`scan_colour`](Self::scan_colour) for more until there are none; and allocates with
+    /// [`Mode::Evict`].
+    ///
+    /// Errors: those of the wish; [`Refusal::Range`] also for a range shorter than the wish;
+    /// [`Refusal::Scan`] while allocations of another scan are added; [`Refusal::Unsupported`].
+    fn scan_begin(&mut self, scan: &Scan) -> Result<(), Refusal> {
+        let _ = scan;
+        Err(Refusal::Unsupported)
+    }
+
+    /// Regards an allocation as gone; says whether the hole around it now holds the wish.
+    ///
+    /// Until it is removed again, nothing may be allocated, freed, trimmed or resized.
+    ///
+    /// Errors: [`Refusal::NumberUnknown`]; [`Refusal::Scan`] without a scan, or when it is added
+    /// already; [`Refusal::Unsupported`].
+    fn scan_add(&mut self, number: AllocationId) -> Result<bool, Refusal> {
+        let _ = number;
+        Err(Refusal::Unsupported)
+    }
+
+    /// Regards the allocation that was added last as live again; says whether it must go, since
+    /// it lies in the place that the scan found last.
+    ///
+    /// Errors: [`Refusal::Scan`] when another one was added last; [`Refusal::Unsupported`].
+    fn scan_remove(&mut self, number: AllocationId) -> Result<bool, Refusal> {
+        let _ = number;
+        Err(Refusal::Unsupported)
+    }
+
+    /// A neighbour of the freed hole that must go too, for its colour is too near; `None` when
+    /// there is none.
+    ///
+    /// Errors: [`Refusal::Scan`] while allocations are added; [`Refusal::Unsupported`].
+    fn scan_colour(&mut self) -> Result<Option<AllocationId>, Refusal> {
+        Err(Refusal::Unsupported)
+    }
+
     /// Begins a restore: forgets everything and takes a geometry.
     ///
     /// Errors: [`Refusal::Geometry`].
@@ -230,4 +287,11 @@ pub trait Allocator {
 
     /// Blocks and holes in address order, from the first one that ends behind `from`.
     fn blocks(&self, from: u64, limit: usize) -> Vec<Block>;
+
+    /// Checks every structural invariant from scratch; right where there is nothing to check.
+    ///
+    /// Errors: the first invariant that does not hold. Complexity: whatever it takes; for tests.
+    fn validate(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
 }

@@ -1,9 +1,9 @@
 //! Commands and answers as words.
 
-use super::{Allocate, Allocator, Failure, Refusal};
+use super::{Allocate, Mode, Refusal, Scan};
 use crate::extent::Extent;
 use crate::id::AllocationId;
-use crate::wire::{Item, Kind, Reader, WireError, Writer};
+use crate::wire::{Item, WireError, Writer};
 use alloc::vec::Vec;
 
 /// A command to a strategy.
@@ -12,45 +12,214 @@ pub enum Command {
     /// Take memory.
     Allocate(Allocate),
     /// Give back what is filed under the number.
-    Free(AllocationId),
+    Free {
+        /// Whose.
+        number: AllocationId,
+        /// Whether the memory is zeroed.
+        cleared: bool,
+    },
+    /// Cut an allocation down.
+    Trim {
+        /// Which.
+        number: AllocationId,
+        /// Where what stays begins; `None` = at its first byte.
+        start: Option<u64>,
+        /// How much stays, in bytes.
+        bytes: u64,
+    },
+    /// Take all free memory for zeroed, or for not zeroed.
+    ResetClear {
+        /// Whether it is.
+        clear: bool,
+    },
+    /// Begin an eviction scan.
+    ScanBegin(Scan),
+    /// Regard an allocation as gone.
+    ScanAdd(AllocationId),
+    /// Regard the allocation that was added last as live again.
+    ScanRemove(AllocationId),
+    /// Name a neighbour of the freed hole that must go for its colour.
+    ScanColour,
+}
+
+/// Bits of a flags word; the mode is below them.
+mod flag {
+    pub(super) const MODE: u64 = 7;
+    pub(super) const RANGE: u64 = 1 << 3;
+    pub(super) const ONCE: u64 = 1 << 4;
+    pub(super) const CONTIGUOUS: u64 = 1 << 5;
+    pub(super) const CLEAR: u64 = 1 << 6;
+    pub(super) const KEEP_ROUNDING: u64 = 1 << 7;
+    /// Those that only an allocation has.
+    pub(super) const HINTS: u64 = ONCE | CONTIGUOUS | CLEAR | KEEP_ROUNDING;
+}
+
+/// The three words `start, end, flags` of a range and a mode.
+fn bounds(range: Option<(u64, u64)>, mode: Mode) -> [u64; 3] {
+    match range {
+        Some((start, end)) => [start, end, flag::RANGE | mode as u64],
+        None => [0, 0, mode as u64],
+    }
+}
+
+/// The range and the mode of three words; `None` for bits that are not known, and for a range
+/// that is not meant.
+fn range_and_mode([start, end, flags]: [u64; 3]) -> Option<(Option<(u64, u64)>, Mode)> {
+    let mode = Mode::from_code(flags & flag::MODE)?;
+    match flags & !flag::MODE {
+        flag::RANGE => Some((Some((start, end)), mode)),
+        0 if (start, end) == (0, 0) => Some((None, mode)),
+        _ => None,
+    }
 }
 
 impl Command {
+    /// Give back what is filed under the number, about whose bytes nothing is known.
+    pub const fn free(number: AllocationId) -> Self {
+        let cleared = false;
+        Command::Free { number, cleared }
+    }
+
+    /// The number the command is about; 0 where it is about none.
+    pub fn number(&self) -> AllocationId {
+        match *self {
+            Command::Allocate(Allocate { number, .. })
+            | Command::Free { number, .. }
+            | Command::Trim { number, .. }
+            | Command::ScanAdd(number)
+            | Command::ScanRemove(number) => number,
+            Command::ResetClear { .. } | Command::ScanBegin(_) | Command::ScanColour => {
+                AllocationId(0)
+            }
+        }
+    }
+
     /// Appends the command to a command list.
     pub fn encode(&self, out: &mut Writer) {
-        // Command bodies are at most four words: far below the item limit.
+        let number = self.number().0;
+        // Command bodies are at most six words: far below the item limit.
         let _ = match *self {
-            Command::Allocate(a) => out.item(1, a.number.0, |body| match (a.range, a.alignment) {
-                (Some((start, end)), alignment) => body.extend([a.bytes, alignment, start, end]),
-                (None, 0) => body.push(a.bytes),
-                (None, alignment) => body.extend([a.bytes, alignment]),
+            Command::Allocate(wish) => out.item(1, number, |body| encode_wish(&wish, body)),
+            Command::Free { cleared, .. } => {
+                out.item(2, number, |body| body.extend(cleared.then_some(1)))
+            }
+            Command::Trim { start, bytes, .. } => out.item(3, number, |body| {
+                body.push(bytes);
+                body.extend(start);
             }),
-            Command::Free(number) => out.item(2, number.0, |_| ()),
+            Command::ResetClear { clear } => out.item(4, number, |body| body.push(clear.into())),
+            Command::ScanBegin(scan) => out.item(5, number, |body| {
+                body.extend([scan.bytes, scan.alignment]);
+                body.extend(bounds(scan.range, scan.mode));
+                body.push(scan.colour);
+            }),
+            Command::ScanAdd(_) => out.item(6, number, |_| ()),
+            Command::ScanRemove(_) => out.item(7, number, |_| ()),
+            Command::ScanColour => out.item(8, number, |_| ()),
         };
     }
 
     /// Reads one command.
     pub fn decode(item: &Item<'_>) -> Result<Self, WireError> {
         let number = AllocationId(item.operand);
+        let value = WireError::Value(item.number);
+        let about_none = || if number.0 == 0 { Ok(()) } else { Err(value) };
         match (item.op, item.body) {
-            (1, &[bytes]) => Ok(Command::Allocate(Allocate::plain(number, bytes))),
-            (1, &[bytes, alignment]) => Ok(Command::Allocate(Allocate {
+            (1, body) => decode_wish(number, item, body).map(Command::Allocate),
+            (2, &[]) => Ok(Command::free(number)),
+            (2, &[1]) => {
+                let cleared = true;
+                Ok(Command::Free { number, cleared })
+            }
+            (2, &[_]) => Err(value),
+            (3, &[bytes]) => Ok(Command::Trim {
                 number,
+                start: None,
                 bytes,
-                alignment,
-                range: None,
-            })),
-            (1, &[bytes, alignment, start, end]) => Ok(Command::Allocate(Allocate {
+            }),
+            (3, &[bytes, start]) => Ok(Command::Trim {
                 number,
+                start: Some(start),
                 bytes,
-                alignment,
-                range: Some((start, end)),
-            })),
-            (2, &[]) => Ok(Command::Free(number)),
-            (1 | 2, _) => Err(WireError::Length(item.number)),
+            }),
+            (4, &[clear @ (0 | 1)]) => {
+                about_none().map(|()| Command::ResetClear { clear: clear == 1 })
+            }
+            (4, &[_]) => Err(value),
+            (5, &[bytes, alignment, start, end, flags, colour]) => {
+                about_none()?;
+                let (range, mode) = range_and_mode([start, end, flags]).ok_or(value)?;
+                Ok(Command::ScanBegin(Scan {
+                    bytes,
+                    alignment,
+                    range,
+                    mode,
+                    colour,
+                }))
+            }
+            (6, &[]) => Ok(Command::ScanAdd(number)),
+            (7, &[]) => Ok(Command::ScanRemove(number)),
+            (8, &[]) => about_none().map(|()| Command::ScanColour),
+            (2..=8, _) => Err(WireError::Length(item.number)),
             _ => Err(item.unknown()),
         }
     }
+}
+
+fn encode_wish(wish: &Allocate, body: &mut Vec<u64>) {
+    let [start, end, flags] = bounds(wish.range, wish.mode);
+    let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+    let flags = flags
+        | bit(wish.once, flag::ONCE)
+        | bit(wish.contiguous, flag::CONTIGUOUS)
+        | bit(wish.clear, flag::CLEAR)
+        | bit(wish.keep_rounding, flag::KEEP_ROUNDING);
+    let words = [wish.bytes, wish.alignment, start, end, flags, wish.colour];
+    let used = match (wish.colour, flags, wish.alignment) {
+        (0, 0, 0) => 1,
+        (0, 0, _) => 2,
+        (0, flag::RANGE, _) => 4,
+        (0, ..) => 5,
+        _ => 6,
+    };
+    body.extend_from_slice(&words[..used]);
+}
+
+fn decode_wish(number: AllocationId, item: &Item<'_>, body: &[u64]) -> Result<Allocate, WireError> {
+    let plain = |bytes| Allocate::plain(number, bytes);
+    let (words, flags, colour) = match *body {
+        [bytes] => return Ok(plain(bytes)),
+        [bytes, alignment] => {
+            return Ok(Allocate {
+                alignment,
+                ..plain(bytes)
+            });
+        }
+        [bytes, alignment, start, end] => ([bytes, alignment, start, end], flag::RANGE, 0),
+        // A shorter form would have said the same.
+        [_, _, _, _, 0 | flag::RANGE] | [_, _, _, _, _, 0] => {
+            return Err(WireError::Value(item.number));
+        }
+        [bytes, alignment, start, end, flags] => ([bytes, alignment, start, end], flags, 0),
+        [bytes, alignment, start, end, flags, colour] => {
+            ([bytes, alignment, start, end], flags, colour)
+        }
+        _ => return Err(WireError::Length(item.number)),
+    };
+    let [bytes, alignment, start, end] = words;
+    let (range, mode) =
+        range_and_mode([start, end, flags & !flag::HINTS]).ok_or(WireError::Value(item.number))?;
+    Ok(Allocate {
+        alignment,
+        range,
+        mode,
+        once: flags & flag::ONCE != 0,
+        contiguous: flags & flag::CONTIGUOUS != 0,
+        clear: flags & flag::CLEAR != 0,
+        keep_rounding: flags & flag::KEEP_ROUNDING != 0,
+        colour,
+        ..plain(bytes)
+    })
 }
 
 /// One answer of a strategy.
@@ -69,6 +238,11 @@ pub enum Answer {
     Freed(AllocationId),
     /// The command is wrong.
     Refused(AllocationId, Refusal),
+    /// What was asked for is done, or is so; the value is 0 or 1.
+    ///
+    /// `reset-clear` and `scan-begin`: number 0, value 0. `scan-add` and `scan-remove`: their
+    /// number, and 1 for yes. `scan-colour`: the neighbour and 1, or 0 and 0 for none.
+    Done(AllocationId, bool),
 }
 
 impl Answer {
@@ -78,7 +252,8 @@ impl Answer {
             Answer::Extents(number, _)
             | Answer::NoSpace { number, .. }
             | Answer::Freed(number)
-            | Answer::Refused(number, _) => number,
+            | Answer::Refused(number, _)
+            | Answer::Done(number, _) => number,
         }
     }
 
@@ -95,6 +270,7 @@ impl Answer {
             } => out.item(2, number.0, |b| b.push(*largest_hole)),
             Answer::Freed(number) => out.item(3, number.0, |_| ()),
             Answer::Refused(number, why) => out.item(4, number.0, |b| b.push(*why as u64)),
+            Answer::Done(number, yes) => out.item(5, number.0, |b| b.push((*yes).into())),
         }
     }
 
@@ -113,7 +289,9 @@ impl Answer {
             (4, &[code]) => Refusal::from_code(code)
                 .map(|why| Answer::Refused(number, why))
                 .ok_or(WireError::Value(item.number)),
-            (1..=4, _) => Err(WireError::Length(item.number)),
+            (5, &[yes @ (0 | 1)]) => Ok(Answer::Done(number, yes == 1)),
+            (5, &[_]) => Err(WireError::Value(item.number)),
+            (1..=5, _) => Err(WireError::Length(item.number)),
             _ => Err(item.unknown()),
         }
     }
@@ -132,89 +310,4 @@ fn pairs(body: &[u64]) -> impl Iterator<Item = Extent> + '_ {
         offset: p[0],
         bytes: p[1],
     })
-}
-
-/// Executes a packed command list and returns the packed answers.
-///
-/// Errors: a list that cannot be read executes nothing and gives one `refused(malformed)`.
-pub fn execute(strategy: &mut impl Allocator, words: &[u64]) -> Vec<u64> {
-    let mut out = Writer::new(Kind::Answers);
-    if check(words).is_err() {
-        let _ = Answer::Refused(AllocationId(u32::MAX), Refusal::Malformed).encode(&mut out);
-        return out.finish();
-    }
-    let mut extents = Vec::new();
-    if let Ok(mut reader) = Reader::new(words, Kind::Commands) {
-        while let Ok(Some(item)) = reader.next() {
-            let Ok(command) = Command::decode(&item) else {
-                break;
-            };
-            run(strategy, command, &mut extents, &mut out);
-        }
-    }
-    out.finish()
-}
-
-fn check(words: &[u64]) -> Result<(), WireError> {
-    let mut reader = Reader::new(words, Kind::Commands)?;
-    while let Some(item) = reader.next()? {
-        Command::decode(&item)?;
-    }
-    Ok(())
-}
-
-fn run(
-    strategy: &mut impl Allocator,
-    command: Command,
-    extents: &mut Vec<Extent>,
-    out: &mut Writer,
-) {
-    let (number, failure) = match command {
-        Command::Allocate(wish) => {
-            extents.clear();
-            match strategy.allocate(&wish, extents) {
-                Ok(()) if encode_extents(wish.number, extents, out) => return,
-                // More pieces than one item holds: the caller cannot be told, so it gets none.
-                Ok(()) => {
-                    let _ = strategy.free(wish.number);
-                    (
-                        wish.number,
-                        Failure::NoSpace {
-                            largest_hole: strategy.statistics().largest_hole,
-                        },
-                    )
-                }
-                Err(failure) => (wish.number, failure),
-            }
-        }
-        Command::Free(number) => match strategy.free(number) {
-            Ok(()) => {
-                let _ = Answer::Freed(number).encode(out);
-                return;
-            }
-            Err(why) => (number, Failure::Refused(why)),
-        },
-    };
-    let _ = match failure {
-        Failure::NoSpace { largest_hole } => Answer::NoSpace {
-            number,
-            largest_hole,
-        },
-        Failure::Refused(why) => Answer::Refused(number, why),
-    }
-    .encode(out);
-}
-
-/// Files every allocation of a packed restore part (an answer list of `extents` items).
-///
-/// Errors: the first refusal; [`Refusal::Malformed`] for anything but `extents`.
-pub fn restore_part(strategy: &mut impl Allocator, words: &[u64]) -> Result<(), Refusal> {
-    let mut reader = Reader::new(words, Kind::Answers).map_err(|_| Refusal::Malformed)?;
-    while let Some(item) = reader.next().map_err(|_| Refusal::Malformed)? {
-        match Answer::decode(&item).map_err(|_| Refusal::Malformed)? {
-            Answer::Extents(number, extents) => strategy.restore_part(number, &extents)?,
-            _ => return Err(Refusal::Malformed),
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,102 @@
+//! Packed lists in, packed lists out.
+
+use super::{Allocator, Answer, Command, Failure, Refusal, encode_extents};
+use crate::extent::Extent;
+use crate::id::AllocationId;
+use crate::wire::{Kind, Reader, WireError, Writer};
+use alloc::vec::Vec;
+
+/// Executes a packed command list and returns the packed answers.
+///
+/// Errors: a list that cannot be read executes nothing and gives one `refused(malformed)`.
+pub fn execute(strategy: &mut (impl Allocator + ?Sized), words: &[u64]) -> Vec<u64> {
+    let mut out = Writer::new(Kind::Answers);
+    if check(words).is_err() {
+        let _ = Answer::Refused(AllocationId(u32::MAX), Refusal::Malformed).encode(&mut out);
+        return out.finish();
+    }
+    let mut extents = Vec::new();
+    if let Ok(mut reader) = Reader::new(words, Kind::Commands) {
+        while let Ok(Some(item)) = reader.next() {
+            let Ok(command) = Command::decode(&item) else {
+                break;
+            };
+            run(strategy, command, &mut extents, &mut out);
+        }
+    }
+    out.finish()
+}
+
+fn check(words: &[u64]) -> Result<(), WireError> {
+    let mut reader = Reader::new(words, Kind::Commands)?;
+    while let Some(item) = reader.next()? {
+        Command::decode(&item)?;
+    }
+    Ok(())
+}
+
+fn run(
+    strategy: &mut (impl Allocator + ?Sized),
+    command: Command,
+    extents: &mut Vec<Extent>,
+    out: &mut Writer,
+) {
+    extents.clear();
+    let number = command.number();
+    let done = |yes| Answer::Done(number, yes);
+    let answer = match command {
+        Command::Allocate(wish) => match strategy.allocate(&wish, extents) {
+            Ok(()) if encode_extents(number, extents, out) => return,
+            // More pieces than one item holds: the caller cannot be told, so it gets none.
+            Ok(()) => {
+                let _ = strategy.free(number);
+                Ok(Answer::NoSpace {
+                    number,
+                    largest_hole: strategy.statistics().largest_hole,
+                })
+            }
+            Err(Failure::NoSpace { largest_hole }) => Ok(Answer::NoSpace {
+                number,
+                largest_hole,
+            }),
+            Err(Failure::Refused(why)) => Err(why),
+        },
+        Command::Free { cleared, .. } => strategy
+            .free_as(number, cleared)
+            .map(|()| Answer::Freed(number)),
+        Command::Trim { start, bytes, .. } => match strategy.trim(number, start, bytes, extents) {
+            // What is left of one extent is at most a piece per bit of its bounds.
+            Ok(()) if encode_extents(number, extents, out) => return,
+            Ok(()) => Err(Refusal::Unsupported),
+            Err(why) => Err(why),
+        },
+        Command::ResetClear { clear } => strategy.reset_clear(clear).map(|()| done(false)),
+        Command::ScanBegin(scan) => strategy.scan_begin(&scan).map(|()| done(false)),
+        Command::ScanAdd(number) => strategy.scan_add(number).map(done),
+        Command::ScanRemove(number) => strategy.scan_remove(number).map(done),
+        Command::ScanColour => strategy.scan_colour().map(|neighbour| match neighbour {
+            Some(neighbour) => Answer::Done(neighbour, true),
+            None => done(false),
+        }),
+    };
+    let _ = answer
+        .unwrap_or_else(|why| Answer::Refused(number, why))
+        .encode(out);
+}
+
+/// Files every allocation of a packed restore part (an answer list of `extents` items).
+///
+/// Errors: the first refusal; [`Refusal::Malformed`] for anything but `extents`.
+pub fn restore_part(
+    strategy: &mut (impl Allocator + ?Sized),
+    words: &[u64],
+) -> Result<(), Refusal> {
+    let mut reader = Reader::new(words, Kind::Answers).map_err(|_| Refusal::Malformed)?;
+    while let Some(item) = reader.next().map_err(|_| Refusal::Malformed)? {
+        match Answer::decode(&item).map_err(|_| Refusal::Malformed)? {
+            Answer::Extents(number, extents) => strategy.restore_part(number, &extents)?,
+            _ => return Err(Refusal::Malformed),
+        }
+    }
+    Ok(())
+}

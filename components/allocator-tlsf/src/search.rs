@@ -1,7 +1,7 @@
 //! Which hole serves a wish.
 
-use crate::bins::bin_of;
-use crate::nodes::{Arena, NONE, Node, SPARE};
+use crate::bins::{EXACT, bin_of};
+use crate::nodes::{Arena, NONE, Node};
 use gpumm_contract::extent::round_up;
 
 /// How many holes of a bin are looked at before the next bin is tried: the own bin is the only
@@ -21,7 +21,62 @@ pub(crate) struct Fit {
 }
 
 impl Arena {
-    /// A hole for a wish: nearly the smallest that fits, and always one when there is one.
+    /// A hole whose lowest units serve a wish without alignment and range, or [`NONE`].
+    ///
+    /// Units: granules, not 0. Complexity: O(1) unless no higher bin is filled; then O(holes of
+    /// the own bin).
+    #[inline]
+    pub(crate) fn find_plain(&self, units: u64) -> u32 {
+        let own = bin_of(units);
+        let mut rest = self.bins.head(own);
+        if rest != NONE {
+            if own < EXACT {
+                return rest;
+            }
+            let best;
+            (best, rest) = self.tightest(rest, PROBES, units);
+            if best != NONE {
+                return best;
+            }
+        }
+        if let Some(bin) = self.bins.at_least(own + 1) {
+            let head = self.bins.head(bin);
+            return if bin < EXACT {
+                head
+            } else {
+                self.tightest(head, SURE_PROBES, units).0
+            };
+        }
+        if units > self.bound {
+            return NONE;
+        }
+        self.tightest(rest, usize::MAX, units).0
+    }
+
+    /// Looks at up to `probes` holes of a list; returns the smallest that fits, of equals the
+    /// lowest, and where it stopped.
+    #[inline]
+    fn tightest(&self, from: u32, probes: usize, units: u64) -> (u32, u32) {
+        let (mut at, mut best, mut key) = (from, NONE, (u64::MAX, u64::MAX));
+        for _ in 0..probes {
+            if at == NONE {
+                break;
+            }
+            let node = self.node(at);
+            if node.units >= units && (node.units, node.offset) < key {
+                best = at;
+                key = (node.units, node.offset);
+                // Nothing is tighter.
+                if node.units == units {
+                    break;
+                }
+            }
+            at = node.next;
+        }
+        (best, at)
+    }
+
+    /// A hole for any wish: nearly the smallest that fits, and always one when there is one.
     ///
     /// Units: granules. Bounds: `alignment` is a power of two; the window is not empty.
     /// Complexity: O(1) unless no higher bin is filled; then O(holes of the bins in question).
@@ -34,26 +89,16 @@ impl Arena {
     ) -> Option<Fit> {
         match window {
             Some((start, end)) => self.find_in(units, alignment, start, end),
-            None if alignment == 1 => self.find_plain(units),
+            None if alignment == 1 => {
+                let node = self.find_plain(units);
+                (node != NONE).then(|| Fit {
+                    node,
+                    start: self.node(node).offset,
+                    units,
+                })
+            }
             None => self.find_aligned(units, alignment),
         }
-    }
-
-    #[inline]
-    fn find_plain(&self, units: u64) -> Option<Fit> {
-        let own = bin_of(units);
-        let mut best = None;
-        let place = |node: &Node| (node.units >= units).then_some(node.offset);
-        let rest = self.scan(self.bins.head(own), PROBES, units, &mut best, place);
-        if best.is_some() {
-            return best;
-        }
-        if let Some(bin) = self.bins.at_least(own + 1) {
-            self.scan(self.bins.head(bin), SURE_PROBES, units, &mut best, place);
-            return best;
-        }
-        self.scan(rest, usize::MAX, units, &mut best, place);
-        best
     }
 
     fn find_aligned(&self, units: u64, alignment: u64) -> Option<Fit> {
@@ -82,7 +127,7 @@ impl Arena {
             return best;
         }
         // The last resort before "no space": all that may fit.
-        let mut at = self.bins.at_least(own);
+        let mut at = self.bins.at_least(own).filter(|_| units <= self.bound);
         while let Some(bin) = at.filter(|_| best.is_none()) {
             self.scan(self.bins.head(bin), usize::MAX, units, &mut best, place);
             at = self.bins.at_least(bin + 1);
@@ -118,7 +163,7 @@ impl Arena {
     }
 
     /// Looks at up to `probes` holes of a list and keeps the smallest that fits, of equals the
-    /// lowest; returns where it stopped.
+    /// lowest.
     #[inline]
     fn scan(
         &self,
@@ -127,7 +172,7 @@ impl Arena {
         units: u64,
         best: &mut Option<Fit>,
         place: impl Fn(&Node) -> Option<u64>,
-    ) -> u32 {
+    ) {
         let mut at = from;
         for _ in 0..probes {
             if at == NONE {
@@ -149,7 +194,6 @@ impl Arena {
             }
             at = node.next;
         }
-        at
     }
 
     /// The holes of a bin.
@@ -162,16 +206,22 @@ impl Arena {
         })
     }
 
-    /// The size of the largest hole, 0 without one.
+    /// The largest hole and its size; [`NONE`] and 0 without one.
     ///
-    /// Complexity: O(holes of the highest filled bin).
-    pub(crate) fn largest(&self) -> u64 {
+    /// Complexity: O(1) while the hole that was the largest still is one; else O(holes of the
+    /// highest filled bin).
+    pub(crate) fn largest(&self) -> (u32, u64) {
+        let known = self.node(self.widest);
+        if self.widest != NONE && known.is_hole() && known.units == self.bound {
+            return (self.widest, self.bound);
+        }
         let holes = self
             .bins
             .highest()
             .into_iter()
             .flat_map(|bin| self.list(bin));
-        holes.map(|(_, node)| node.units).max().unwrap_or(0)
+        let sizes = holes.map(|(at, node)| (at, node.units));
+        sizes.max_by_key(|&(_, units)| units).unwrap_or((NONE, 0))
     }
 
     /// The first node in address order that ends behind `unit`.
@@ -180,14 +230,14 @@ impl Arena {
     /// from, so the nearest of a sample is taken.
     pub(crate) fn first_behind(&self, unit: u64) -> u32 {
         let step = self.nodes.len().isqrt().max(1);
-        let sample = (0..self.nodes.len()).step_by(step).map(|at| at as u32);
+        let sample = (1..self.nodes.len()).step_by(step).map(|at| at as u32);
         let below = sample.filter(|&at| {
             let node = self.node(at);
-            node.owner != SPARE && node.offset <= unit
+            !node.is_spare() && node.offset <= unit
         });
         let mut at = below
             .max_by_key(|&at| self.node(at).offset)
-            .unwrap_or(self.first);
+            .unwrap_or(self.first());
         while at != NONE && self.node(at).end() <= unit {
             at = self.node(at).above;
         }

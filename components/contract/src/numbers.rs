@@ -1,7 +1,6 @@
 //! From an allocation number to what a strategy files under it.
 
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Nothing is filed.
@@ -18,17 +17,38 @@ const PAGE: usize = 1024;
 /// Complexity: O(1).
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    pages: Vec<Box<[u32]>>,
+    pages: Vec<Option<Box<[u32; PAGE]>>>,
 }
 
 impl Numbers {
     /// What is filed under a number, or [`NONE`].
     #[inline]
     pub fn get(&self, number: u32) -> u32 {
-        let page = self.pages.get(number as usize / PAGE);
-        page.and_then(|page| page.get(number as usize % PAGE))
-            .copied()
-            .unwrap_or(NONE)
+        let page = self
+            .pages
+            .get(number as usize / PAGE)
+            .and_then(|p| p.as_ref());
+        page.map_or(NONE, |page| page[number as usize % PAGE])
+    }
+
+    /// The entry of a number, to read and to change; `None` when nothing near it was ever filed.
+    #[inline]
+    pub fn filed_mut(&mut self, number: u32) -> Option<&mut u32> {
+        let page = self.pages.get_mut(number as usize / PAGE)?.as_mut()?;
+        Some(&mut page[number as usize % PAGE])
+    }
+
+    /// The entry of a number, to read and to change.
+    ///
+    /// Bounds: `number` is below [`LIMIT`].
+    #[inline]
+    pub fn entry(&mut self, number: u32) -> &mut u32 {
+        let at = number as usize / PAGE;
+        if !matches!(self.pages.get(at), Some(Some(_))) {
+            self.add_page(at);
+        }
+        let page = self.pages[at].get_or_insert_with(|| Box::new([NONE; PAGE]));
+        &mut page[number as usize % PAGE]
     }
 
     /// Files something, or [`NONE`], under a number.
@@ -36,19 +56,15 @@ impl Numbers {
     /// Bounds: `number` is below [`LIMIT`].
     #[inline]
     pub fn set(&mut self, number: u32, node: u32) {
-        let at = number as usize / PAGE;
-        if self.pages.get(at).is_none_or(|page| page.is_empty()) {
-            self.add_page(at);
-        }
-        self.pages[at][number as usize % PAGE] = node;
+        *self.entry(number) = node;
     }
 
     #[cold]
     fn add_page(&mut self, at: usize) {
         if self.pages.len() <= at {
-            self.pages.resize_with(at + 1, Box::default);
+            self.pages.resize_with(at + 1, Option::default);
         }
-        self.pages[at] = vec![NONE; PAGE].into_boxed_slice();
+        self.pages[at] = Some(Box::new([NONE; PAGE]));
     }
 
     /// Forgets every number.
@@ -59,7 +75,8 @@ impl Numbers {
     /// Every number that is filed, with what is filed under it.
     pub fn filed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let pages = self.pages.iter().enumerate();
-        let all = pages.flat_map(|(at, page)| {
+        let all = pages.filter_map(|(at, page)| Some((at, page.as_ref()?)));
+        let all = all.flat_map(|(at, page)| {
             page.iter()
                 .enumerate()
                 .map(move |(i, &node)| ((at * PAGE + i) as u32, node))

@@ -16,10 +16,8 @@ const ROWS: usize = 64 - STEP_BITS as usize + 1;
 /// Bounds: `units` is not 0.
 #[inline]
 pub(crate) fn bin_of(units: u64) -> usize {
-    if units < STEPS as u64 {
-        return units as usize;
-    }
-    let shift = 63 - units.leading_zeros() - STEP_BITS;
+    // Sizes below 16 count as if they had the mantissa's leading one: their shift is 0.
+    let shift = 63 - STEP_BITS - (units | STEPS as u64).leading_zeros();
     // The mantissa keeps its leading one: 16..=31, which moves the row up by one as wished.
     ((shift as usize) << STEP_BITS) + (units >> shift) as usize
 }

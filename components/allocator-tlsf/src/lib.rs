@@ -144,17 +144,20 @@ impl Allocator for Tlsf {
     fn allocate(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure> {
         // Bytes off the granule become more units than the arena can have.
         let units = wish.bytes.rotate_right(self.shift);
-        let plain = wish.range.is_none() && wish.alignment <= self.geometry.granule;
-        if plain && units != 0 && wish.number.0 < LIMIT {
-            let entry = self.numbers.entry(wish.number.0);
+        let mask = wish.alignment.max(self.geometry.granule) - 1;
+        if wish.range.is_none()
+            && units != 0
+            && let Some(entry) = self.numbers.filed_mut(wish.number.0)
+            && *entry == numbers::NONE
+        {
             // There are no holes, and nothing is found, while there is no geometry to serve.
             let hole = self.arena.find_plain(units);
-            if *entry == numbers::NONE && hole != NONE {
-                let (node, start) = self.arena.take_low(hole, units, wish.number.0);
-                *entry = node;
+            let offset = self.arena.node(hole).offset << self.shift;
+            if hole != NONE && offset & mask == 0 && (mask + 1).is_power_of_two() {
+                *entry = self.arena.take_low(hole, units, wish.number.0);
                 self.allocations += 1;
                 extents.push(Extent {
-                    offset: start << self.shift,
+                    offset,
                     bytes: wish.bytes,
                 });
                 return Ok(());

@@ -182,27 +182,30 @@ impl Arena {
         }
     }
 
-    /// Takes a hole, as it was read, out of its bin's list.
+    /// Takes a hole out of its bin's list.
     #[inline]
-    pub(crate) fn unlink(&mut self, hole: &Node) {
-        self.node_mut(hole.next).previous = hole.previous;
-        if hole.previous != NONE {
-            self.node_mut(hole.previous).next = hole.next;
+    fn unlink(&mut self, at: u32) {
+        let node = self.node(at);
+        let (units, previous, next) = (node.units, node.previous, node.next);
+        self.node_mut(next).previous = previous;
+        if previous != NONE {
+            self.node_mut(previous).next = next;
         } else {
-            self.bins.set_head(bin_of(hole.units), hole.next);
+            self.bins.set_head(bin_of(units), next);
         }
     }
 
-    /// Changes the units of a hole, as it was read, and its list where the bin is another one.
+    /// Changes the units of a hole, and its list where the bin becomes another one.
     #[inline]
-    fn resize_hole(&mut self, at: u32, hole: &Node, units: u64) {
-        if bin_of(units) == bin_of(hole.units) {
-            self.node_mut(at).units = units;
+    fn resize_hole(&mut self, at: u32, units: u64) {
+        let node = self.node_mut(at);
+        if bin_of(units) == bin_of(node.units) {
+            node.units = units;
             if units > self.bound {
                 (self.bound, self.widest) = (units, at);
             }
         } else {
-            self.unlink(hole);
+            self.unlink(at);
             self.link(at, units);
         }
     }
@@ -211,61 +214,62 @@ impl Arena {
     ///
     /// Bounds: the hole holds them. Complexity: O(1).
     #[inline]
-    pub(crate) fn take_low(&mut self, hole: u32, units: u64, owner: u32) -> (u32, u64) {
-        let old = *self.node(hole);
+    pub(crate) fn take_low(&mut self, hole: u32, units: u64, owner: u32) -> u32 {
         self.used += units;
-        if old.units == units {
-            self.unlink(&old);
+        let node = self.node(hole);
+        let (offset, rest, below) = (node.offset, node.units - units, node.below);
+        if rest == 0 {
+            self.unlink(hole);
             self.holes -= 1;
             let node = self.node_mut(hole);
             node.previous = owner;
             node.next = TAKEN;
-            return (hole, old.offset);
+            return hole;
         }
         // The hole keeps its node: where its bin stays the same, no list changes.
         let taken = self.store(Node {
-            below: old.below,
+            below,
             above: hole,
-            ..Node::taken(old.offset, units, owner, NONE)
+            ..Node::taken(offset, units, owner, NONE)
         });
-        self.node_mut(old.below).above = taken;
+        self.node_mut(below).above = taken;
         let node = self.node_mut(hole);
-        node.offset = old.offset + units;
+        node.offset = offset + units;
         node.below = taken;
-        self.resize_hole(hole, &old, old.units - units);
-        (taken, old.offset)
+        self.resize_hole(hole, rest);
+        taken
     }
 
     /// Cuts `units` at `start` out of a hole for an owner; what is left stays as holes.
     ///
     /// Bounds: the cut lies in the hole. Complexity: O(1).
     pub(crate) fn take(&mut self, hole: u32, start: u64, units: u64, owner: u32) -> u32 {
-        let old = *self.node(hole);
-        if start == old.offset {
-            return self.take_low(hole, units, owner).0;
+        let node = self.node(hole);
+        let (offset, above) = (node.offset, node.above);
+        if start == offset {
+            return self.take_low(hole, units, owner);
         }
-        let rest = old.end() - start - units;
-        let taken = self.store(Node {
-            below: hole,
-            above: old.above,
-            ..Node::taken(start, units, owner, NONE)
-        });
-        self.node_mut(hole).above = taken;
-        self.node_mut(old.above).below = taken;
-        self.resize_hole(hole, &old, start - old.offset);
-        if rest != 0 {
-            let upper = self.store(Node {
-                below: taken,
-                above: old.above,
-                ..Node::hole(start + units, rest)
-            });
-            self.node_mut(taken).above = upper;
-            self.node_mut(old.above).below = upper;
-            self.link(upper, rest);
-            self.holes += 1;
-        }
+        let rest = node.end() - start - units;
+        self.resize_hole(hole, start - offset);
         self.used += units;
+        let taken = self.insert(hole, above, Node::taken(start, units, owner, NONE));
+        if rest != 0 {
+            let upper = self.insert(taken, above, Node::hole(start + units, rest));
+            self.file(upper);
+        }
         taken
+    }
+
+    /// Stores a node between two neighbours.
+    fn insert(&mut self, below: u32, above: u32, node: Node) -> u32 {
+        let at = self.store(Node {
+            below,
+            above,
+            ..node
+        });
+        self.node_mut(below).above = at;
+        self.node_mut(above).below = at;
+        at
     }
 
     /// Makes a taken node a hole, joined with the holes beside it; returns the next extent of the
@@ -274,41 +278,45 @@ impl Arena {
     /// Complexity: O(1).
     #[inline]
     pub(crate) fn release(&mut self, at: u32) -> u32 {
-        let old = *self.node(at);
-        self.used -= old.units;
-        let (below, above) = (*self.node(old.below), *self.node(old.above));
-        match (below.is_hole(), above.is_hole()) {
+        let node = self.node(at);
+        let (offset, units, chain) = (node.offset, node.units, node.chain());
+        let (below, above) = (node.below, node.above);
+        self.used -= units;
+        let (lower, upper) = (self.node(below), self.node(above));
+        match (lower.is_hole(), upper.is_hole()) {
             (false, false) => {
                 self.holes += 1;
-                self.link(at, old.units);
+                self.link(at, units);
             }
             (true, false) => {
-                self.node_mut(old.below).above = old.above;
-                self.node_mut(old.above).below = old.below;
+                let units = lower.units + units;
                 self.recycle(at);
-                self.resize_hole(old.below, &below, below.units + old.units);
+                self.node_mut(below).above = above;
+                self.node_mut(above).below = below;
+                self.resize_hole(below, units);
             }
+            // The hole above grows downwards, so that its upper neighbour need not be touched.
             (false, true) => {
-                self.node_mut(old.below).above = old.above;
-                let node = self.node_mut(old.above);
-                node.below = old.below;
-                node.offset = old.offset;
+                let units = units + upper.units;
                 self.recycle(at);
-                self.resize_hole(old.above, &above, above.units + old.units);
+                self.node_mut(below).above = above;
+                let node = self.node_mut(above);
+                node.offset = offset;
+                node.below = below;
+                self.resize_hole(above, units);
             }
             (true, true) => {
+                let (units, next) = (lower.units + units + upper.units, upper.above);
                 self.holes -= 1;
-                self.unlink(&above);
-                self.node_mut(old.below).above = above.above;
-                self.node_mut(above.above).below = old.below;
+                self.unlink(above);
+                self.recycle(above);
                 self.recycle(at);
-                self.recycle(old.above);
-                // The hole above may have been its neighbour in the list.
-                let below = *self.node(old.below);
-                self.resize_hole(old.below, &below, below.units + old.units + above.units);
+                self.node_mut(below).above = next;
+                self.node_mut(next).below = below;
+                self.resize_hole(below, units);
             }
         }
-        old.chain()
+        chain
     }
 
     /// Moves the arena's end.
@@ -320,13 +328,13 @@ impl Arena {
         let old = *self.node(last);
         if old.is_hole() && old.offset <= size {
             if old.offset == size {
-                self.unlink(&old);
+                self.unlink(last);
                 self.holes -= 1;
                 self.node_mut(old.below).above = NONE;
                 self.node_mut(NONE).below = old.below;
                 self.recycle(last);
             } else {
-                self.resize_hole(last, &old, size - old.offset);
+                self.resize_hole(last, size - old.offset);
             }
         } else if size > self.size {
             let hole = self.append_hole(self.size, size);

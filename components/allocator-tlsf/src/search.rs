@@ -55,23 +55,24 @@ impl Arena {
 
     /// Looks at up to `probes` holes of a list; returns the smallest that fits, of equals the
     /// lowest, and where it stopped.
-    #[inline]
+    ///
+    /// Not inlined: the loop would be unrolled for every constant.
+    #[inline(never)]
     fn tightest(&self, from: u32, probes: usize, units: u64) -> (u32, u32) {
-        let (mut at, mut best, mut key) = (from, NONE, (u64::MAX, u64::MAX));
-        for _ in 0..probes {
-            if at == NONE {
-                break;
-            }
+        let (mut at, mut left) = (from, probes);
+        let (mut best, mut least, mut lowest) = (NONE, u64::MAX, u64::MAX);
+        while at != NONE && left != 0 {
             let node = self.node(at);
-            if node.units >= units && (node.units, node.offset) < key {
-                best = at;
-                key = (node.units, node.offset);
+            if node.units == units {
                 // Nothing is tighter.
-                if node.units == units {
-                    break;
-                }
+                return (at, node.next);
+            }
+            let better = node.units < least || node.units == least && node.offset < lowest;
+            if node.units > units && better {
+                (best, least, lowest) = (at, node.units, node.offset);
             }
             at = node.next;
+            left -= 1;
         }
         (best, at)
     }

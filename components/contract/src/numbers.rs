@@ -38,33 +38,26 @@ impl Numbers {
         Some(&mut page[number as usize % PAGE])
     }
 
-    /// The entry of a number, to read and to change.
-    ///
-    /// Bounds: `number` is below [`LIMIT`].
-    #[inline]
-    pub fn entry(&mut self, number: u32) -> &mut u32 {
-        let at = number as usize / PAGE;
-        if !matches!(self.pages.get(at), Some(Some(_))) {
-            self.add_page(at);
-        }
-        let page = self.pages[at].get_or_insert_with(|| Box::new([NONE; PAGE]));
-        &mut page[number as usize % PAGE]
-    }
-
     /// Files something, or [`NONE`], under a number.
     ///
     /// Bounds: `number` is below [`LIMIT`].
     #[inline]
     pub fn set(&mut self, number: u32, node: u32) {
-        *self.entry(number) = node;
+        match self.filed_mut(number) {
+            Some(entry) => *entry = node,
+            None => self.add_page(number, node),
+        }
     }
 
     #[cold]
-    fn add_page(&mut self, at: usize) {
+    fn add_page(&mut self, number: u32, node: u32) {
+        let at = number as usize / PAGE;
         if self.pages.len() <= at {
             self.pages.resize_with(at + 1, Option::default);
         }
-        self.pages[at] = Some(Box::new([NONE; PAGE]));
+        let mut page = Box::new([NONE; PAGE]);
+        page[number as usize % PAGE] = node;
+        self.pages[at] = Some(page);
     }
 
     /// Forgets every number.

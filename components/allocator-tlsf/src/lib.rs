@@ -27,7 +27,8 @@ use nodes::{Arena, NONE, Node};
 /// Bounds: allocation numbers below 2^26; larger ones are [`Refusal::Unsupported`].
 /// Complexity: `allocate` and `free` O(1); a wish that no hole of a larger bin serves costs the
 /// holes of its own bin (and, with an alignment, of the bins up to `bytes + alignment`), one
-/// with a range all holes that are large enough; "no space" the holes of the highest bin.
+/// with a range all holes that are large enough; "no space" the holes of the highest bin, once
+/// for each largest hole.
 /// Invariants: a wish is refused only when no hole fits it; after a restore the answers depend
 /// on the restored allocations alone.
 #[derive(Clone, Debug)]

@@ -4,11 +4,9 @@ use crate::bins::{EXACT, bin_of};
 use crate::nodes::{Arena, NONE, Node};
 use gpumm_contract::extent::round_up;
 
-/// How many holes of a bin are looked at before the next bin is tried: the own bin is the only
-/// one that may hold fitting and unfitting holes, and a list may be long.
-const PROBES: usize = 16;
-/// How many holes of a bin whose every hole fits are compared.
-const SURE_PROBES: usize = 4;
+/// How many holes of a list are looked at: the lowest of those that fit is taken, which keeps
+/// the arena's upper end whole. More would be better fits and more cache misses.
+const PROBES: usize = 4;
 
 /// A hole that serves, and where in it.
 ///
@@ -17,7 +15,6 @@ const SURE_PROBES: usize = 4;
 pub(crate) struct Fit {
     pub(crate) node: u32,
     pub(crate) start: u64,
-    units: u64,
 }
 
 impl Arena {
@@ -34,7 +31,7 @@ impl Arena {
                 return rest;
             }
             let best;
-            (best, rest) = self.tightest(rest, PROBES, units);
+            (best, rest) = self.lowest(rest, PROBES, units);
             if best != NONE {
                 return best;
             }
@@ -44,32 +41,27 @@ impl Arena {
             return if bin < EXACT {
                 head
             } else {
-                self.tightest(head, SURE_PROBES, units).0
+                self.lowest(head, PROBES, units).0
             };
         }
         if units > self.bound {
             return NONE;
         }
-        self.tightest(rest, usize::MAX, units).0
+        self.lowest(rest, usize::MAX, units).0
     }
 
-    /// Looks at up to `probes` holes of a list; returns the smallest that fits, of equals the
-    /// lowest, and where it stopped.
+    /// Looks at up to `probes` holes of a list; returns the lowest that fits, and where it
+    /// stopped.
     ///
     /// Not inlined: the loop would be unrolled for every constant.
     #[inline(never)]
-    fn tightest(&self, from: u32, probes: usize, units: u64) -> (u32, u32) {
+    fn lowest(&self, from: u32, probes: usize, units: u64) -> (u32, u32) {
         let (mut at, mut left) = (from, probes);
-        let (mut best, mut least, mut lowest) = (NONE, u64::MAX, u64::MAX);
+        let (mut best, mut lowest) = (NONE, u64::MAX);
         while at != NONE && left != 0 {
             let node = self.node(at);
-            if node.units == units {
-                // Nothing is tighter.
-                return (at, node.next);
-            }
-            let better = node.units < least || node.units == least && node.offset < lowest;
-            if node.units > units && better {
-                (best, least, lowest) = (at, node.units, node.offset);
+            if node.units >= units && node.offset < lowest {
+                (best, lowest) = (at, node.offset);
             }
             at = node.next;
             left -= 1;
@@ -95,7 +87,6 @@ impl Arena {
                 (node != NONE).then(|| Fit {
                     node,
                     start: self.node(node).offset,
-                    units,
                 })
             }
             None => self.find_aligned(units, alignment),
@@ -104,97 +95,68 @@ impl Arena {
 
     fn find_aligned(&self, units: u64, alignment: u64) -> Option<Fit> {
         let (own, sure) = (bin_of(units), bin_of(units.saturating_add(alignment - 1)));
-        let mut best = None;
         let place = |node: &Node| {
             let start = round_up(node.offset, alignment)?;
             let room = node.end().checked_sub(start)?;
             (room >= units).then_some(start)
         };
         // A few holes of every bin that may hold a fitting one, from tight to loose.
-        let mut left = 2 * PROBES;
+        let mut left = 4 * PROBES;
         let mut at = self.bins.at_least(own);
         while let Some(bin) = at.filter(|&bin| bin <= sure && left > 0) {
-            let probes = left.min(PROBES);
-            self.scan(self.bins.head(bin), probes, units, &mut best, place);
-            if best.is_some() {
-                return best;
+            let fit = self.lowest_place(bin, 2 * PROBES, place);
+            if fit.is_some() {
+                return fit;
             }
-            left -= probes;
+            left = left.saturating_sub(2 * PROBES);
             at = self.bins.at_least(bin + 1);
         }
         // Above, every hole fits.
         if let Some(bin) = self.bins.at_least(sure + 1) {
-            self.scan(self.bins.head(bin), SURE_PROBES, units, &mut best, place);
-            return best;
+            return self.lowest_place(bin, PROBES, place);
         }
         // The last resort before "no space": all that may fit.
         let mut at = self.bins.at_least(own).filter(|_| units <= self.bound);
-        while let Some(bin) = at.filter(|_| best.is_none()) {
-            self.scan(self.bins.head(bin), usize::MAX, units, &mut best, place);
+        while let Some(bin) = at {
+            let fit = self.lowest_place(bin, usize::MAX, place);
+            if fit.is_some() {
+                return fit;
+            }
             at = self.bins.at_least(bin + 1);
         }
-        best
+        None
+    }
+
+    /// The lowest place in the first holes of a bin.
+    fn lowest_place(
+        &self,
+        bin: usize,
+        probes: usize,
+        place: impl Fn(&Node) -> Option<u64>,
+    ) -> Option<Fit> {
+        let holes = self.list(bin).take(probes);
+        let fits = holes.filter_map(|(node, hole)| {
+            let start = place(hole)?;
+            Some(Fit { node, start })
+        });
+        fits.min_by_key(|fit| fit.start)
     }
 
     /// The lowest place inside a window.
     fn find_in(&self, units: u64, alignment: u64, start: u64, end: u64) -> Option<Fit> {
+        let place = |hole: &Node| {
+            let place = round_up(hole.offset.max(start), alignment)?;
+            let room = hole.end().min(end).checked_sub(place)?;
+            (room >= units).then_some(place)
+        };
         let mut best: Option<Fit> = None;
         let mut at = self.bins.at_least(bin_of(units));
         while let Some(bin) = at {
-            for (node, hole) in self.list(bin) {
-                let Some(place) = round_up(hole.offset.max(start), alignment) else {
-                    continue;
-                };
-                let fits = hole
-                    .end()
-                    .min(end)
-                    .checked_sub(place)
-                    .is_some_and(|room| room >= units);
-                if fits && best.is_none_or(|best| place < best.start) {
-                    best = Some(Fit {
-                        node,
-                        start: place,
-                        units: hole.units,
-                    });
-                }
-            }
+            let fit = self.lowest_place(bin, usize::MAX, place);
+            best = best.into_iter().chain(fit).min_by_key(|fit| fit.start);
             at = self.bins.at_least(bin + 1);
         }
         best
-    }
-
-    /// Looks at up to `probes` holes of a list and keeps the smallest that fits, of equals the
-    /// lowest.
-    #[inline]
-    fn scan(
-        &self,
-        from: u32,
-        probes: usize,
-        units: u64,
-        best: &mut Option<Fit>,
-        place: impl Fn(&Node) -> Option<u64>,
-    ) {
-        let mut at = from;
-        for _ in 0..probes {
-            if at == NONE {
-                break;
-            }
-            let node = self.node(at);
-            if let Some(start) = place(node)
-                && best.is_none_or(|best| (node.units, start) < (best.units, best.start))
-            {
-                *best = Some(Fit {
-                    node: at,
-                    start,
-                    units: node.units,
-                });
-                // Nothing is tighter.
-                if node.units == units {
-                    break;
-                }
-            }
-            at = node.next;
-        }
     }
 
     /// The holes of a bin.

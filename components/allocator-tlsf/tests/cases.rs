@@ -280,14 +280,18 @@ fn holes(sizes: &[u64]) -> Tlsf {
 }
 
 #[test]
-fn the_tightest_hole_of_the_own_bin_is_taken() {
-    // 64..=67 units share a bin.
-    let mut t = holes(&[67, 65, 66, 64, 200]);
-    for (number, units) in [(100, 65), (101, 66), (102, 67), (103, 64)] {
-        let extent = get(&mut t, plain(number, units)).unwrap();
-        assert_eq!(extent.bytes, units * 4 * K);
+fn the_lowest_fitting_hole_of_the_own_bin_is_taken() {
+    // 64..=67 units share a bin; the lowest holes are freed first and last in its list.
+    let mut t = holes(&[66, 64, 67, 65, 200]);
+    let at = |units: u64| units * 4 * K;
+    for (number, units, offset) in [(100, 65, 0), (101, 67, 132), (102, 64, 67), (103, 65, 200)] {
+        assert_eq!(
+            get(&mut t, plain(number, units)).unwrap().offset,
+            at(offset)
+        );
     }
-    assert_eq!(t.statistics().holes, 1);
+    // Left are 200 units and what was cut from 66.
+    assert_eq!(t.statistics().holes, 2);
 }
 
 #[test]

@@ -60,7 +60,8 @@ impl Arena {
         let (mut best, mut lowest) = (NONE, u64::MAX);
         while at != NONE && left != 0 {
             let node = self.node(at);
-            if node.units >= units && node.offset < lowest {
+            // Both tests always: which holes fit is hard to predict.
+            if (node.units >= units) & (node.offset < lowest) {
                 (best, lowest) = (at, node.offset);
             }
             at = node.next;

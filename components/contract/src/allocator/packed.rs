@@ -300,8 +300,9 @@ impl Answer {
 /// Appends an `extents` item: an answer, or one allocation of a restore part.
 #[must_use]
 pub fn encode_extents(number: AllocationId, extents: &[Extent], out: &mut Writer) -> bool {
-    out.item(1, number.0, |body| {
-        body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes]))
+    out.item(1, number.0, |body| match extents {
+        [one] => body.extend_from_slice(&[one.offset, one.bytes]),
+        _ => body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes])),
     })
 }
 

@@ -17,13 +17,14 @@ pub fn execute(strategy: &mut (impl Allocator + ?Sized), words: &[u64]) -> Vec<u
     };
     out.reserve(answers);
     let mut extents = Vec::new();
+    let mut plain = Allocate::plain(AllocationId(0), 0);
     if let Ok(mut reader) = Reader::new(words, Kind::Commands) {
         while let Ok(Some(item)) = reader.next() {
             match (item.op, item.body) {
                 // What nearly every list holds, without the detour over a command.
                 (1, &[bytes]) => {
-                    let wish = Allocate::plain(AllocationId(item.operand), bytes);
-                    allocate(strategy, &wish, &mut extents, &mut out);
+                    (plain.number, plain.bytes) = (AllocationId(item.operand), bytes);
+                    allocate(strategy, &plain, &mut extents, &mut out);
                 }
                 (2, []) => free(strategy, AllocationId(item.operand), false, &mut out),
                 _ => match Command::decode(&item) {
@@ -50,6 +51,7 @@ fn check(words: &[u64]) -> Result<usize, WireError> {
     Ok(answers)
 }
 
+#[inline]
 fn allocate(
     strategy: &mut (impl Allocator + ?Sized),
     wish: &Allocate,
@@ -77,6 +79,7 @@ fn allocate(
     let _ = answer.encode(out);
 }
 
+#[inline]
 fn free(
     strategy: &mut (impl Allocator + ?Sized),
     number: AllocationId,

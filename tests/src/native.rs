@@ -5,6 +5,7 @@ use gpumm::parts::{
     Executed, Mechanism, MechanismSource, Parts, SlotDesk, Strategy, StrategySource,
 };
 use gpumm_allocator_buddy::Buddy;
+use gpumm_allocator_range::RangeManager;
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::table::Tables;
 use gpumm_contract::{AllocationId, Allocator, Extent, Geometry, MemoryTypeId, allocator};
@@ -138,6 +139,7 @@ impl<A: Allocator + Default + Send + Debug + 'static> StrategySource for NativeA
 pub fn strategy(name: &str) -> Arc<dyn StrategySource> {
     match name {
         "tlsf" => Arc::new(NativeAllocator::<Tlsf>::new("tlsf")),
+        "range" => Arc::new(NativeAllocator::<RangeManager>::new("range")),
         "buddy" => Arc::new(NativeAllocator::<Buddy>::new("buddy")),
         other => panic!("no native strategy {other}"),
     }

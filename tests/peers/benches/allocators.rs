@@ -11,6 +11,7 @@ mod common;
 use common::{Row, finish_with, option};
 use gpumm::wasm::WasmStrategy;
 use gpumm_allocator_buddy::Buddy;
+use gpumm_allocator_range::RangeManager;
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::Geometry;
 use gpumm_peers::growth::Steady;
@@ -50,6 +51,12 @@ const SUBJECTS: &[(&str, Make)] = &[
     ("buddy/component/1", |ids| slot("buddy", 1, ids)),
     ("buddy/component/64", |ids| slot("buddy", 64, ids)),
     ("buddy/component/1024", |ids| slot("buddy", 1024, ids)),
+    ("range/native", |ids| {
+        Box::new(Native::<RangeManager>::new(ids))
+    }),
+    ("range/component/1", |ids| slot("range", 1, ids)),
+    ("range/component/64", |ids| slot("range", 64, ids)),
+    ("range/component/1024", |ids| slot("range", 1024, ids)),
     ("vma", |ids| Box::new(VirtualBlock::new(ids))),
     ("offset-allocator", |ids| {
         Box::new(OffsetAllocator::new(ids))

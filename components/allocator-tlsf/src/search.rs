@@ -50,8 +50,8 @@ impl Arena {
         self.lowest(rest, usize::MAX, units).0
     }
 
-    /// Looks at up to `probes` holes of a list; returns the lowest that fits, and where it
-    /// stopped.
+    /// Looks at up to `probes` holes of a list, but at none behind one that fits exactly; returns
+    /// the lowest that fits, and where it stopped.
     ///
     /// Not inlined: the loop would be unrolled for every constant.
     #[inline(never)]
@@ -65,6 +65,10 @@ impl Arena {
                 (best, lowest) = (at, node.offset);
             }
             at = node.next;
+            // One that fits exactly leaves no splinter: the search ends.
+            if node.units == units {
+                break;
+            }
             left -= 1;
         }
         (best, at)

@@ -281,17 +281,21 @@ fn holes(sizes: &[u64]) -> Tlsf {
 
 #[test]
 fn the_lowest_fitting_hole_of_the_own_bin_is_taken() {
-    // 64..=67 units share a bin; the lowest holes are freed first and last in its list.
-    let mut t = holes(&[66, 64, 67, 65, 200]);
-    let at = |units: u64| units * 4 * K;
-    for (number, units, offset) in [(100, 65, 0), (101, 67, 132), (102, 64, 67), (103, 65, 200)] {
-        assert_eq!(
-            get(&mut t, plain(number, units)).unwrap().offset,
-            at(offset)
-        );
+    // 64..=67 units share a bin; the lowest hole is freed first and last in its list.
+    let mut t = holes(&[67, 66, 67, 200]);
+    for (number, units, offset) in [(100, 65, 0), (101, 66, 68), (102, 65, 135), (103, 67, 203)] {
+        let extent = get(&mut t, plain(number, units)).unwrap();
+        assert_eq!(extent.offset, offset * 4 * K);
     }
-    // Left are 200 units and what was cut from 66.
-    assert_eq!(t.statistics().holes, 2);
+    // Left are what was cut from both holes of 67, and from 200.
+    assert_eq!(t.statistics().holes, 3);
+}
+
+#[test]
+fn a_hole_that_fits_exactly_ends_the_search() {
+    let mut t = holes(&[67, 65]);
+    assert_eq!(get(&mut t, plain(100, 65)).unwrap().offset, 68 * 4 * K);
+    assert_eq!(t.statistics().holes, 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave;
 //! [`template`] adds a strategy to a copy of the workspace; [`tables`] runs the sg-table component alone,
 //! [`planning`] a mechanism alone; [`moves`] orders moves and failures of them, [`killing`] ends mechanisms
-//! between calls.
+//! between calls; [`workloads`] are the streams that benches replay.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,3 +25,4 @@ pub mod strategies;
 pub mod tables;
 pub mod template;
 pub mod tidy;
+pub mod workloads;

@@ -9,8 +9,11 @@ use std::path::PathBuf;
 /// Which benchmark, and where its figures go.
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// The benchmark: a file of tests/benches without its ending.
+    /// The benchmark: a file of tests/benches or tests/peers/benches without its ending.
     name: Option<String>,
+    /// Only this workload, W1 to W6 (benchmark `allocators`).
+    #[arg(long, value_name = "NAME")]
+    workload: Option<String>,
     /// Also write the figures to this file; - is standard output, without the table.
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
@@ -23,18 +26,21 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let known = names()?;
     let Some(name) = &args.name else {
-        println!("{}", known.join("\n"));
+        println!("{}", listed(&known, "\n"));
         return Ok(());
     };
-    if !known.contains(name) {
+    let Some((_, package)) = known.iter().find(|(known, _)| known == name) else {
         bail!(
             "there is no benchmark {name}; there is: {}",
-            known.join(", ")
+            listed(&known, ", ")
         );
-    }
+    };
     setup::builds()?;
-    let mut bench = run::cargo("bench -p gpumm-tests --bench");
-    bench.arg(name).arg("--");
+    let mut bench = run::cargo("bench -p");
+    bench.args([package, "--bench", name, "--"]);
+    if let Some(workload) = &args.workload {
+        bench.args(["--workload", workload]);
+    }
     if let Some(file) = &args.json {
         bench.arg("--json");
         if file.as_os_str() == "-" {
@@ -47,21 +53,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     run::run(bench.args(&args.rest).current_dir(workspace::root()?))
 }
 
-/// The benchmarks, by name.
-fn names() -> Result<Vec<String>> {
-    let folder = workspace::root()?.join("tests/benches");
-    let list =
-        fs::read_dir(&folder).with_context(|| format!("no benchmarks in {}", folder.display()))?;
+/// Where benchmarks are, and their package.
+const FOLDERS: [(&str, &str); 2] = [
+    ("tests/benches", "gpumm-tests"),
+    // Compiles the allocators of others, too.
+    ("tests/peers/benches", "gpumm-peers"),
+];
+
+/// The benchmarks by name, with their package.
+fn names() -> Result<Vec<(String, &'static str)>> {
     let mut names = Vec::new();
-    for entry in list {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "rs") {
-            names.extend(
-                path.file_stem()
-                    .map(|stem| stem.to_string_lossy().into_owned()),
-            );
+    for (folder, package) in FOLDERS {
+        let folder = workspace::root()?.join(folder);
+        let list = fs::read_dir(&folder)
+            .with_context(|| format!("no benchmarks in {}", folder.display()))?;
+        for entry in list {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "rs") {
+                let name = path.file_stem().map(|stem| stem.to_string_lossy());
+                names.extend(name.map(|name| (name.into_owned(), package)));
+            }
         }
     }
     names.sort();
     Ok(names)
+}
+
+fn listed(names: &[(String, &str)], separator: &str) -> String {
+    let names: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    names.join(separator)
 }

@@ -16,13 +16,15 @@ const ROWS: usize = 64 - STEP_BITS as usize + 1;
 /// Bounds: `units` is not 0.
 #[inline]
 pub(crate) fn bin_of(units: u64) -> usize {
-    if units < STEPS as u64 {
-        return units as usize;
-    }
-    let shift = 63 - units.leading_zeros() - STEP_BITS;
+    // Sizes below 16 count as if they had the mantissa's leading one: their shift is 0.
+    let shift = 63 - STEP_BITS - (units | STEPS as u64).leading_zeros();
     // The mantissa keeps its leading one: 16..=31, which moves the row up by one as wished.
     ((shift as usize) << STEP_BITS) + (units >> shift) as usize
 }
+
+/// Sizes below this have a bin each, as the sizes of the first row above have: a hole of such a
+/// bin is as large as the bin says.
+pub(crate) const EXACT: usize = 2 * STEPS;
 
 /// Heads of the free lists with one bit for each list that is not empty.
 ///
@@ -31,9 +33,13 @@ pub(crate) fn bin_of(units: u64) -> usize {
 #[derive(Clone, Debug)]
 pub(crate) struct Bins {
     rows: u64,
-    filled: [u16; ROWS],
-    heads: Box<[u32; ROWS * STEPS]>,
+    /// Longer than there are rows, as `heads` is, so that a masked index needs no other check.
+    filled: [u16; PLACES / STEPS],
+    heads: Box<[u32; PLACES]>,
 }
+
+/// The power of two above the number of bins.
+const PLACES: usize = (ROWS * STEPS).next_power_of_two();
 
 impl Bins {
     /// How many bins there are.
@@ -42,27 +48,35 @@ impl Bins {
     pub(crate) fn new() -> Self {
         Bins {
             rows: 0,
-            filled: [0; ROWS],
-            heads: Box::new([NONE; ROWS * STEPS]),
+            filled: [0; PLACES / STEPS],
+            heads: Box::new([NONE; PLACES]),
         }
     }
 
     /// The first node of a bin's list, or [`NONE`].
     #[inline]
     pub(crate) fn head(&self, bin: usize) -> u32 {
-        self.heads[bin]
+        self.heads[bin % PLACES]
     }
 
-    /// Makes a node, or [`NONE`], the first of a bin's list.
+    /// Makes a node the first of a bin's list; returns the one before, or [`NONE`].
+    #[inline]
+    pub(crate) fn push(&mut self, bin: usize, node: u32) -> u32 {
+        let bin = bin % PLACES;
+        let row = bin / STEPS;
+        self.filled[row] |= 1 << (bin % STEPS);
+        self.rows |= 1 << row;
+        core::mem::replace(&mut self.heads[bin], node)
+    }
+
+    /// Makes the second node of a bin's list, or [`NONE`], the first.
     #[inline]
     pub(crate) fn set_head(&mut self, bin: usize, node: u32) {
+        let bin = bin % PLACES;
         self.heads[bin] = node;
-        let (row, bit) = (bin / STEPS, 1 << (bin % STEPS));
-        if node != NONE {
-            self.filled[row] |= bit;
-            self.rows |= 1 << row;
-        } else {
-            self.filled[row] &= !bit;
+        if node == NONE {
+            let row = bin / STEPS;
+            self.filled[row] &= !(1 << (bin % STEPS));
             if self.filled[row] == 0 {
                 self.rows &= !(1 << row);
             }
@@ -74,10 +88,8 @@ impl Bins {
     /// Complexity: O(1).
     #[inline]
     pub(crate) fn at_least(&self, bin: usize) -> Option<usize> {
-        if bin >= Self::COUNT {
-            return None;
-        }
-        let row = bin / STEPS;
+        // Bins that are never filled lie behind the last one.
+        let row = bin / STEPS % (PLACES / STEPS);
         let here = self.filled[row] & (u16::MAX << (bin % STEPS));
         if here != 0 {
             return Some(row * STEPS + here.trailing_zeros() as usize);
@@ -100,8 +112,9 @@ impl Bins {
     pub(crate) fn consistent(&self) -> bool {
         let bits = |bin: usize| self.filled[bin / STEPS] >> (bin % STEPS) & 1 != 0;
         let rows = |row: usize| self.rows >> row & 1 != 0;
-        (0..Self::COUNT).all(|bin| bits(bin) == (self.heads[bin] != NONE))
-            && (0..64).all(|row| rows(row) == (row < ROWS && self.filled[row] != 0))
+        (0..PLACES).all(|bin| bits(bin) == (self.heads[bin] != NONE))
+            && (0..64).all(|row| rows(row) == (self.filled[row] != 0))
+            && self.heads[Self::COUNT..].iter().all(|&head| head == NONE)
     }
 }
 
@@ -137,7 +150,8 @@ mod tests {
         let mut bins = Bins::new();
         assert_eq!((bins.at_least(0), bins.highest()), (None, None));
         for bin in [3, 17, 500, Bins::COUNT - 1] {
-            bins.set_head(bin, 7);
+            assert_eq!(bins.push(bin, 6), NONE);
+            assert_eq!(bins.push(bin, 7), 6);
         }
         assert_eq!(bins.at_least(0), Some(3));
         assert_eq!(bins.at_least(4), Some(17));
@@ -145,6 +159,8 @@ mod tests {
         assert_eq!(bins.at_least(501), Some(Bins::COUNT - 1));
         assert_eq!(bins.at_least(Bins::COUNT), None);
         assert!(bins.consistent());
+        bins.set_head(17, 6);
+        assert_eq!(bins.at_least(4), Some(17));
         bins.set_head(Bins::COUNT - 1, NONE);
         assert_eq!((bins.at_least(501), bins.highest()), (None, Some(500)));
         assert!(bins.consistent());

@@ -2,7 +2,7 @@
 
 use crate::Tlsf;
 use crate::bins::{Bins, bin_of};
-use crate::nodes::{Arena, HOLE, NONE, SPARE};
+use crate::nodes::{Arena, NONE};
 
 impl Tlsf {
     /// Checks every structural invariant from scratch; a strategy that is not serving is right.
@@ -14,7 +14,7 @@ impl Tlsf {
         }
         let arena = &self.arena;
         hold(
-            arena.size == self.geometry.size >> self.shift(),
+            arena.size == self.geometry.size >> self.shift,
             "the arena has the geometry's size",
         )?;
         let taken = check_order(arena)?;
@@ -28,6 +28,7 @@ impl Tlsf {
         for (number, first) in self.numbers.filed() {
             allocations += 1;
             let mut at = first;
+            hold(at != NONE, "an entry leads to a node")?;
             while at != NONE {
                 nodes += 1;
                 hold(
@@ -40,10 +41,10 @@ impl Tlsf {
                     .get(at as usize)
                     .ok_or("a chain leads to a node")?;
                 hold(
-                    node.owner == number,
+                    !node.is_hole() && node.previous == number,
                     "the nodes of a chain are the number's",
                 )?;
-                at = node.next;
+                at = node.chain();
             }
         }
         hold(nodes == taken, "every taken node is filed under its number")?;
@@ -60,7 +61,12 @@ fn hold(holds: bool, what: &'static str) -> Result<(), &'static str> {
 
 /// The nodes partition the arena; returns how many are taken.
 fn check_order(arena: &Arena) -> Result<u64, &'static str> {
-    let (mut end, mut below, mut at) = (0, NONE, arena.first);
+    let border = arena.node(NONE);
+    hold(
+        !border.is_hole() && border.units == 0,
+        "the border is taken and empty",
+    )?;
+    let (mut end, mut below, mut at) = (0, NONE, arena.first());
     let (mut taken, mut used, mut holes, mut hole_below) = (0, 0u64, 0, false);
     while at != NONE {
         let node = arena
@@ -72,8 +78,7 @@ fn check_order(arena: &Arena) -> Result<u64, &'static str> {
             "the nodes follow each other without a gap",
         )?;
         hold(node.below == below, "neighbours know each other")?;
-        hold(node.owner != SPARE, "no spare node is in the arena")?;
-        let hole = node.owner == HOLE;
+        let hole = node.is_hole();
         hold(!(hole && hole_below), "no two neighbours are holes")?;
         if hole {
             holes += 1;
@@ -87,7 +92,7 @@ fn check_order(arena: &Arena) -> Result<u64, &'static str> {
         (hole_below, below, at) = (hole, at, node.above);
     }
     hold(
-        end == arena.size && below == arena.last,
+        end == arena.size && below == arena.last(),
         "the nodes cover the arena",
     )?;
     hold(
@@ -107,7 +112,8 @@ fn check_bins(arena: &Arena) -> Result<(), &'static str> {
                 .nodes
                 .get(at as usize)
                 .ok_or("a list leads to a node")?;
-            hold(node.owner == HOLE, "only holes are in lists")?;
+            hold(node.is_hole(), "only holes are in lists")?;
+            hold(node.units <= arena.bound, "no hole is above the bound")?;
             hold(bin_of(node.units) == bin, "a hole is in its size's bin")?;
             hold(node.previous == previous, "list neighbours know each other")?;
             filed += 1;
@@ -126,12 +132,12 @@ fn check_spare(arena: &Arena, in_arena: u64) -> Result<(), &'static str> {
             .get(at as usize)
             .ok_or("the spare list leads to a node")?;
         spare += 1;
-        let good = node.owner == SPARE && spare <= arena.nodes.len() as u64;
+        let good = node.is_spare() && spare <= arena.nodes.len() as u64;
         hold(good, "the spare list holds spare nodes")?;
         at = node.next;
     }
     hold(
-        spare + in_arena == arena.nodes.len() as u64,
+        spare + in_arena + 1 == arena.nodes.len() as u64,
         "no node is lost",
     )
 }

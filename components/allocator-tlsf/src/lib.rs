@@ -18,22 +18,25 @@ use alloc::vec::Vec;
 use gpumm_contract::allocator::{
     Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
 };
-use gpumm_contract::numbers::{LIMIT, Numbers};
+use gpumm_contract::numbers::{self, LIMIT, Numbers};
 use gpumm_contract::{AllocationId, Extent};
-use nodes::{Arena, HOLE, NONE, Node};
+use nodes::{Arena, NONE, Node};
 
 /// The two-level segregated fit strategy.
 ///
 /// Bounds: allocation numbers below 2^26; larger ones are [`Refusal::Unsupported`].
 /// Complexity: `allocate` and `free` O(1); a wish that no hole of a larger bin serves costs the
 /// holes of its own bin (and, with an alignment, of the bins up to `bytes + alignment`), one
-/// with a range all holes that are large enough; "no space" the holes of the highest bin.
+/// with a range all holes that are large enough; "no space" the holes of the highest bin, once
+/// for each largest hole.
 /// Invariants: a wish is refused only when no hole fits it; after a restore the answers depend
 /// on the restored allocations alone.
 #[derive(Clone, Debug)]
 pub struct Tlsf {
     /// Size 0 before the first geometry.
     geometry: Geometry,
+    /// The logarithm of the granule.
+    shift: u32,
     arena: Arena,
     numbers: Numbers,
     allocations: u64,
@@ -48,6 +51,7 @@ impl Default for Tlsf {
                 size: 0,
                 granule: 1,
             },
+            shift: 0,
             arena: Arena::new(0),
             numbers: Numbers::default(),
             allocations: 0,
@@ -64,7 +68,8 @@ impl Tlsf {
 
     fn begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
         self.geometry = geometry.checked()?;
-        self.arena = Arena::new(geometry.size >> geometry.granule.trailing_zeros());
+        self.shift = geometry.granule.trailing_zeros();
+        self.arena = Arena::new(geometry.size >> self.shift);
         self.numbers.clear();
         self.allocations = 0;
         self.adopted = None;
@@ -82,20 +87,15 @@ impl Tlsf {
     fn unused(&self, number: AllocationId) -> Result<(), Refusal> {
         match number.0 {
             LIMIT.. => Err(Refusal::Unsupported),
-            number if self.numbers.get(number) != NONE => Err(Refusal::NumberInUse),
+            number if self.numbers.get(number) != numbers::NONE => Err(Refusal::NumberInUse),
             _ => Ok(()),
         }
-    }
-
-    #[inline]
-    fn shift(&self) -> u32 {
-        self.geometry.granule.trailing_zeros()
     }
 
     /// The whole granules of a range; `None` for the whole arena, which needs no range.
     fn window(&self, range: Option<(u64, u64)>) -> Option<(u64, u64)> {
         let (start, end) = range.filter(|&range| range != (0, self.geometry.size))?;
-        Some((start.div_ceil(self.geometry.granule), end >> self.shift()))
+        Some((start.div_ceil(self.geometry.granule), end >> self.shift))
     }
 
     /// The extent in granules.
@@ -107,7 +107,7 @@ impl Tlsf {
         let granular = (extent.offset | end) & (self.geometry.granule - 1) == 0;
         let good = granular && extent.bytes != 0;
         if good {
-            Ok((extent.offset >> self.shift(), extent.bytes >> self.shift()))
+            Ok((extent.offset >> self.shift, extent.bytes >> self.shift))
         } else {
             Err(Refusal::Extent)
         }
@@ -115,8 +115,8 @@ impl Tlsf {
 
     fn extent(&self, node: &Node) -> Extent {
         Extent {
-            offset: node.offset << self.shift(),
-            bytes: node.units << self.shift(),
+            offset: node.offset << self.shift,
+            bytes: node.units << self.shift,
         }
     }
 }
@@ -124,8 +124,7 @@ impl Tlsf {
 impl Allocator for Tlsf {
     fn init(&mut self, geometry: Geometry) -> Result<(), Refusal> {
         self.begin(geometry)?;
-        let hole = self.arena.store(Node::new(0, self.arena.size, HOLE));
-        self.arena.append(hole);
+        let hole = self.arena.append_hole(0, self.arena.size);
         self.arena.file(hole);
         Ok(())
     }
@@ -134,7 +133,7 @@ impl Allocator for Tlsf {
         self.serving()?;
         let geometry = geometry.checked()?;
         let same = geometry.granule == self.geometry.granule;
-        if same && self.arena.resize(geometry.size >> self.shift()) {
+        if same && self.arena.resize(geometry.size >> self.shift) {
             self.geometry = geometry;
             Ok(())
         } else {
@@ -142,37 +141,41 @@ impl Allocator for Tlsf {
         }
     }
 
+    #[inline]
     fn allocate(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure> {
-        self.serving().map_err(Failure::Refused)?;
-        let alignment = wish.checked(self.geometry).map_err(Failure::Refused)?;
-        self.unused(wish.number).map_err(Failure::Refused)?;
-        let (units, alignment) = (wish.bytes >> self.shift(), alignment >> self.shift());
-        let Some(fit) = self.arena.find(units, alignment, self.window(wish.range)) else {
-            return Err(Failure::NoSpace {
-                largest_hole: self.arena.largest() << self.shift(),
-            });
-        };
-        let node = self.arena.take(fit.node, fit.start, units, wish.number.0);
-        self.numbers.set(wish.number.0, node);
-        self.allocations += 1;
-        extents.push(Extent {
-            offset: fit.start << self.shift(),
-            bytes: wish.bytes,
-        });
-        Ok(())
+        // Bytes off the granule become more units than the arena can have.
+        let units = wish.bytes.rotate_right(self.shift);
+        let mask = wish.alignment.max(self.geometry.granule) - 1;
+        if wish.range.is_none()
+            && units != 0
+            && let Some(entry) = self.numbers.filed_mut(wish.number.0)
+            && *entry == numbers::NONE
+        {
+            // There are no holes, and nothing is found, while there is no geometry to serve.
+            let hole = self.arena.find_plain(units);
+            let offset = self.arena.node(hole).offset << self.shift;
+            if hole != NONE && offset & mask == 0 && (mask + 1).is_power_of_two() {
+                *entry = self.arena.take_low(hole, units, wish.number.0);
+                self.allocations += 1;
+                extents.push(Extent {
+                    offset,
+                    bytes: wish.bytes,
+                });
+                return Ok(());
+            }
+        }
+        self.allocate_any(wish, extents)
     }
 
+    #[inline]
     fn free(&mut self, number: AllocationId) -> Result<(), Refusal> {
         self.serving()?;
-        let mut at = self.numbers.get(number.0);
-        if at == NONE {
-            return Err(Refusal::NumberUnknown);
-        }
-        self.numbers.set(number.0, NONE);
+        let entry = self.numbers.filed_mut(number.0);
+        let filed = entry.filter(|entry| **entry != numbers::NONE);
+        let entry = filed.ok_or(Refusal::NumberUnknown)?;
+        let mut at = core::mem::replace(entry, numbers::NONE);
         while at != NONE {
-            let next = self.arena.node(at).next;
-            self.arena.release(at);
-            at = next;
+            at = self.arena.release(at);
         }
         self.allocations -= 1;
         Ok(())
@@ -195,19 +198,19 @@ impl Allocator for Tlsf {
         let adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
         let mut end = 0;
         for (offset, at) in adopted {
-            self.append_hole(end, offset);
+            self.arena.append_hole(end, offset);
             self.arena.append(at);
             end = self.arena.node(at).end();
         }
-        self.append_hole(end, self.arena.size);
+        self.arena.append_hole(end, self.arena.size);
         // From the top down, so that every list begins with its lowest hole.
-        let mut at = self.arena.last;
+        let mut at = self.arena.last();
         while at != NONE {
-            let Node { owner, below, .. } = *self.arena.node(at);
-            if owner == HOLE {
+            let node = *self.arena.node(at);
+            if node.is_hole() {
                 self.arena.file(at);
             }
-            at = below;
+            at = node.below;
         }
         Ok(())
     }
@@ -217,9 +220,9 @@ impl Allocator for Tlsf {
             return Statistics::default();
         }
         Statistics {
-            used_bytes: self.arena.used << self.shift(),
-            free_bytes: (self.arena.size - self.arena.used) << self.shift(),
-            largest_hole: self.arena.largest() << self.shift(),
+            used_bytes: self.arena.used << self.shift,
+            free_bytes: (self.arena.size - self.arena.used) << self.shift,
+            largest_hole: self.arena.largest().1 << self.shift,
             allocations: self.allocations,
             holes: self.arena.holes,
         }
@@ -229,7 +232,7 @@ impl Allocator for Tlsf {
         if self.serving().is_err() {
             return Vec::new();
         }
-        let mut at = self.arena.first_behind(from >> self.shift());
+        let mut at = self.arena.first_behind(from >> self.shift);
         let nodes = core::iter::from_fn(|| {
             let node = (at != NONE).then(|| self.arena.node(at))?;
             at = node.above;
@@ -237,7 +240,7 @@ impl Allocator for Tlsf {
         });
         let block = |node: &Node| Block {
             extent: self.extent(node),
-            owner: (node.owner != HOLE).then_some(AllocationId(node.owner)),
+            owner: (!node.is_hole()).then_some(AllocationId(node.previous)),
         };
         nodes.map(block).take(limit).collect()
     }
@@ -248,6 +251,30 @@ impl Allocator for Tlsf {
 }
 
 impl Tlsf {
+    /// Serves any wish that could not be served as a plain one, or says why not.
+    #[cold]
+    fn allocate_any(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure> {
+        self.serving().map_err(Failure::Refused)?;
+        let alignment = wish.checked(self.geometry).map_err(Failure::Refused)?;
+        self.unused(wish.number).map_err(Failure::Refused)?;
+        let (units, alignment) = (wish.bytes >> self.shift, alignment >> self.shift);
+        let Some(fit) = self.arena.find(units, alignment, self.window(wish.range)) else {
+            let (hole, units) = self.arena.largest();
+            (self.arena.widest, self.arena.bound) = (hole, units);
+            return Err(Failure::NoSpace {
+                largest_hole: units << self.shift,
+            });
+        };
+        let node = self.arena.take(fit.node, fit.start, units, wish.number.0);
+        self.numbers.set(wish.number.0, node);
+        self.allocations += 1;
+        extents.push(Extent {
+            offset: fit.start << self.shift,
+            bytes: wish.bytes,
+        });
+        Ok(())
+    }
+
     /// Files extents that another strategy chose; they are linked in address order at the end.
     fn adopt(
         &mut self,
@@ -267,10 +294,7 @@ impl Tlsf {
                 self.disown(adopted, first);
                 return Err(Refusal::Extent);
             };
-            let node = Node {
-                next: first,
-                ..Node::new(offset, units, number.0)
-            };
+            let node = Node::taken(offset, units, number.0, first);
             first = self.arena.store(node);
             adopted.insert(offset, first);
             self.arena.used += units;
@@ -291,23 +315,11 @@ impl Tlsf {
     fn disown(&mut self, adopted: &mut BTreeMap<u64, u32>, first: u32) {
         let mut at = first;
         while at != NONE {
-            let Node {
-                offset,
-                units,
-                next,
-                ..
-            } = *self.arena.node(at);
-            adopted.remove(&offset);
-            self.arena.used -= units;
+            let node = *self.arena.node(at);
+            adopted.remove(&node.offset);
+            self.arena.used -= node.units;
             self.arena.recycle(at);
-            at = next;
-        }
-    }
-
-    fn append_hole(&mut self, start: u64, end: u64) {
-        if start < end {
-            let hole = self.arena.store(Node::new(start, end - start, HOLE));
-            self.arena.append(hole);
+            at = node.chain();
         }
     }
 }

@@ -1,14 +1,12 @@
 //! Which hole serves a wish.
 
-use crate::bins::bin_of;
-use crate::nodes::{Arena, NONE, Node, SPARE};
+use crate::bins::{EXACT, bin_of};
+use crate::nodes::{Arena, NONE, Node};
 use gpumm_contract::extent::round_up;
 
-/// How many holes of a bin are looked at before the next bin is tried: the own bin is the only
-/// one that may hold fitting and unfitting holes, and a list may be long.
-const PROBES: usize = 16;
-/// How many holes of a bin whose every hole fits are compared.
-const SURE_PROBES: usize = 4;
+/// How many holes of a list are looked at: the lowest of those that fit is taken, which keeps
+/// the arena's upper end whole. More would be better fits and more cache misses.
+const PROBES: usize = 4;
 
 /// A hole that serves, and where in it.
 ///
@@ -17,11 +15,66 @@ const SURE_PROBES: usize = 4;
 pub(crate) struct Fit {
     pub(crate) node: u32,
     pub(crate) start: u64,
-    units: u64,
 }
 
 impl Arena {
-    /// A hole for a wish: nearly the smallest that fits, and always one when there is one.
+    /// A hole whose lowest units serve a wish without alignment and range, or [`NONE`].
+    ///
+    /// Units: granules, not 0. Complexity: O(1) unless no higher bin is filled; then O(holes of
+    /// the own bin).
+    #[inline]
+    pub(crate) fn find_plain(&self, units: u64) -> u32 {
+        let own = bin_of(units);
+        let mut rest = self.bins.head(own);
+        if rest != NONE {
+            if own < EXACT {
+                return rest;
+            }
+            let best;
+            (best, rest) = self.lowest(rest, PROBES, units);
+            if best != NONE {
+                return best;
+            }
+        }
+        if let Some(bin) = self.bins.at_least(own + 1) {
+            let head = self.bins.head(bin);
+            return if bin < EXACT {
+                head
+            } else {
+                self.lowest(head, PROBES, units).0
+            };
+        }
+        if units > self.bound {
+            return NONE;
+        }
+        self.lowest(rest, usize::MAX, units).0
+    }
+
+    /// Looks at up to `probes` holes of a list, but at none behind one that fits exactly; returns
+    /// the lowest that fits, and where it stopped.
+    ///
+    /// Not inlined: the loop would be unrolled for every constant.
+    #[inline(never)]
+    fn lowest(&self, from: u32, probes: usize, units: u64) -> (u32, u32) {
+        let (mut at, mut left) = (from, probes);
+        let (mut best, mut lowest) = (NONE, u64::MAX);
+        while at != NONE && left != 0 {
+            let node = self.node(at);
+            // Both tests always: which holes fit is hard to predict.
+            if (node.units >= units) & (node.offset < lowest) {
+                (best, lowest) = (at, node.offset);
+            }
+            at = node.next;
+            // One that fits exactly leaves no splinter: the search ends.
+            if node.units == units {
+                break;
+            }
+            left -= 1;
+        }
+        (best, at)
+    }
+
+    /// A hole for any wish: nearly the smallest that fits, and always one when there is one.
     ///
     /// Units: granules. Bounds: `alignment` is a power of two; the window is not empty.
     /// Complexity: O(1) unless no higher bin is filled; then O(holes of the bins in question).
@@ -34,122 +87,81 @@ impl Arena {
     ) -> Option<Fit> {
         match window {
             Some((start, end)) => self.find_in(units, alignment, start, end),
-            None if alignment == 1 => self.find_plain(units),
+            None if alignment == 1 => {
+                let node = self.find_plain(units);
+                (node != NONE).then(|| Fit {
+                    node,
+                    start: self.node(node).offset,
+                })
+            }
             None => self.find_aligned(units, alignment),
         }
     }
 
-    #[inline]
-    fn find_plain(&self, units: u64) -> Option<Fit> {
-        let own = bin_of(units);
-        let mut best = None;
-        let place = |node: &Node| (node.units >= units).then_some(node.offset);
-        let rest = self.scan(self.bins.head(own), PROBES, units, &mut best, place);
-        if best.is_some() {
-            return best;
-        }
-        if let Some(bin) = self.bins.at_least(own + 1) {
-            self.scan(self.bins.head(bin), SURE_PROBES, units, &mut best, place);
-            return best;
-        }
-        self.scan(rest, usize::MAX, units, &mut best, place);
-        best
-    }
-
     fn find_aligned(&self, units: u64, alignment: u64) -> Option<Fit> {
         let (own, sure) = (bin_of(units), bin_of(units.saturating_add(alignment - 1)));
-        let mut best = None;
         let place = |node: &Node| {
             let start = round_up(node.offset, alignment)?;
             let room = node.end().checked_sub(start)?;
             (room >= units).then_some(start)
         };
         // A few holes of every bin that may hold a fitting one, from tight to loose.
-        let mut left = 2 * PROBES;
+        let mut left = 4 * PROBES;
         let mut at = self.bins.at_least(own);
         while let Some(bin) = at.filter(|&bin| bin <= sure && left > 0) {
-            let probes = left.min(PROBES);
-            self.scan(self.bins.head(bin), probes, units, &mut best, place);
-            if best.is_some() {
-                return best;
+            let fit = self.lowest_place(bin, 2 * PROBES, place);
+            if fit.is_some() {
+                return fit;
             }
-            left -= probes;
+            left = left.saturating_sub(2 * PROBES);
             at = self.bins.at_least(bin + 1);
         }
         // Above, every hole fits.
         if let Some(bin) = self.bins.at_least(sure + 1) {
-            self.scan(self.bins.head(bin), SURE_PROBES, units, &mut best, place);
-            return best;
+            return self.lowest_place(bin, PROBES, place);
         }
         // The last resort before "no space": all that may fit.
-        let mut at = self.bins.at_least(own);
-        while let Some(bin) = at.filter(|_| best.is_none()) {
-            self.scan(self.bins.head(bin), usize::MAX, units, &mut best, place);
+        let mut at = self.bins.at_least(own).filter(|_| units <= self.bound);
+        while let Some(bin) = at {
+            let fit = self.lowest_place(bin, usize::MAX, place);
+            if fit.is_some() {
+                return fit;
+            }
             at = self.bins.at_least(bin + 1);
         }
-        best
+        None
+    }
+
+    /// The lowest place in the first holes of a bin.
+    fn lowest_place(
+        &self,
+        bin: usize,
+        probes: usize,
+        place: impl Fn(&Node) -> Option<u64>,
+    ) -> Option<Fit> {
+        let holes = self.list(bin).take(probes);
+        let fits = holes.filter_map(|(node, hole)| {
+            let start = place(hole)?;
+            Some(Fit { node, start })
+        });
+        fits.min_by_key(|fit| fit.start)
     }
 
     /// The lowest place inside a window.
     fn find_in(&self, units: u64, alignment: u64, start: u64, end: u64) -> Option<Fit> {
+        let place = |hole: &Node| {
+            let place = round_up(hole.offset.max(start), alignment)?;
+            let room = hole.end().min(end).checked_sub(place)?;
+            (room >= units).then_some(place)
+        };
         let mut best: Option<Fit> = None;
         let mut at = self.bins.at_least(bin_of(units));
         while let Some(bin) = at {
-            for (node, hole) in self.list(bin) {
-                let Some(place) = round_up(hole.offset.max(start), alignment) else {
-                    continue;
-                };
-                let fits = hole
-                    .end()
-                    .min(end)
-                    .checked_sub(place)
-                    .is_some_and(|room| room >= units);
-                if fits && best.is_none_or(|best| place < best.start) {
-                    best = Some(Fit {
-                        node,
-                        start: place,
-                        units: hole.units,
-                    });
-                }
-            }
+            let fit = self.lowest_place(bin, usize::MAX, place);
+            best = best.into_iter().chain(fit).min_by_key(|fit| fit.start);
             at = self.bins.at_least(bin + 1);
         }
         best
-    }
-
-    /// Looks at up to `probes` holes of a list and keeps the smallest that fits, of equals the
-    /// lowest; returns where it stopped.
-    #[inline]
-    fn scan(
-        &self,
-        from: u32,
-        probes: usize,
-        units: u64,
-        best: &mut Option<Fit>,
-        place: impl Fn(&Node) -> Option<u64>,
-    ) -> u32 {
-        let mut at = from;
-        for _ in 0..probes {
-            if at == NONE {
-                break;
-            }
-            let node = self.node(at);
-            if let Some(start) = place(node)
-                && best.is_none_or(|best| (node.units, start) < (best.units, best.start))
-            {
-                *best = Some(Fit {
-                    node: at,
-                    start,
-                    units: node.units,
-                });
-                // Nothing is tighter.
-                if node.units == units {
-                    break;
-                }
-            }
-            at = node.next;
-        }
-        at
     }
 
     /// The holes of a bin.
@@ -162,16 +174,22 @@ impl Arena {
         })
     }
 
-    /// The size of the largest hole, 0 without one.
+    /// The largest hole and its size; [`NONE`] and 0 without one.
     ///
-    /// Complexity: O(holes of the highest filled bin).
-    pub(crate) fn largest(&self) -> u64 {
+    /// Complexity: O(1) while the hole that was the largest still is one; else O(holes of the
+    /// highest filled bin).
+    pub(crate) fn largest(&self) -> (u32, u64) {
+        let known = self.node(self.widest);
+        if self.widest != NONE && known.is_hole() && known.units == self.bound {
+            return (self.widest, self.bound);
+        }
         let holes = self
             .bins
             .highest()
             .into_iter()
             .flat_map(|bin| self.list(bin));
-        holes.map(|(_, node)| node.units).max().unwrap_or(0)
+        let sizes = holes.map(|(at, node)| (at, node.units));
+        sizes.max_by_key(|&(_, units)| units).unwrap_or((NONE, 0))
     }
 
     /// The first node in address order that ends behind `unit`.
@@ -180,14 +198,14 @@ impl Arena {
     /// from, so the nearest of a sample is taken.
     pub(crate) fn first_behind(&self, unit: u64) -> u32 {
         let step = self.nodes.len().isqrt().max(1);
-        let sample = (0..self.nodes.len()).step_by(step).map(|at| at as u32);
+        let sample = (1..self.nodes.len()).step_by(step).map(|at| at as u32);
         let below = sample.filter(|&at| {
             let node = self.node(at);
-            node.owner != SPARE && node.offset <= unit
+            !node.is_spare() && node.offset <= unit
         });
         let mut at = below
             .max_by_key(|&at| self.node(at).offset)
-            .unwrap_or(self.first);
+            .unwrap_or(self.first());
         while at != NONE && self.node(at).end() <= unit {
             at = self.node(at).above;
         }

@@ -42,13 +42,21 @@ fn holes(sizes: &[u64]) -> Tlsf {
 }
 
 #[test]
-fn the_tightest_hole_of_the_own_bin_is_taken() {
-    // 64..=67 units share a bin.
-    let mut t = holes(&[67, 65, 66, 64, 200]);
-    for (number, units) in [(100, 65), (101, 66), (102, 67), (103, 64)] {
+fn the_lowest_fitting_hole_of_the_own_bin_is_taken() {
+    // 64..=67 units share a bin; the lowest hole is freed first and last in its list.
+    let mut t = holes(&[67, 66, 67, 200]);
+    for (number, units, offset) in [(100, 65, 0), (101, 66, 68), (102, 65, 135), (103, 67, 203)] {
         let extent = get(&mut t, plain(number, units)).unwrap();
-        assert_eq!(extent.bytes, units * 4 * K);
+        assert_eq!(extent.offset, offset * 4 * K);
     }
+    // Left are what was cut from both holes of 67, and from 200.
+    assert_eq!(t.statistics().holes, 3);
+}
+
+#[test]
+fn a_hole_that_fits_exactly_ends_the_search() {
+    let mut t = holes(&[67, 65]);
+    assert_eq!(get(&mut t, plain(100, 65)).unwrap().offset, 68 * 4 * K);
     assert_eq!(t.statistics().holes, 1);
 }
 

@@ -1,7 +1,6 @@
 //! From an allocation number to what a strategy files under it.
 
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Nothing is filed.
@@ -18,17 +17,25 @@ const PAGE: usize = 1024;
 /// Complexity: O(1).
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    pages: Vec<Box<[u32]>>,
+    pages: Vec<Option<Box<[u32; PAGE]>>>,
 }
 
 impl Numbers {
     /// What is filed under a number, or [`NONE`].
     #[inline]
     pub fn get(&self, number: u32) -> u32 {
-        let page = self.pages.get(number as usize / PAGE);
-        page.and_then(|page| page.get(number as usize % PAGE))
-            .copied()
-            .unwrap_or(NONE)
+        let page = self
+            .pages
+            .get(number as usize / PAGE)
+            .and_then(|p| p.as_ref());
+        page.map_or(NONE, |page| page[number as usize % PAGE])
+    }
+
+    /// The entry of a number, to read and to change; `None` when nothing near it was ever filed.
+    #[inline]
+    pub fn filed_mut(&mut self, number: u32) -> Option<&mut u32> {
+        let page = self.pages.get_mut(number as usize / PAGE)?.as_mut()?;
+        Some(&mut page[number as usize % PAGE])
     }
 
     /// Files something, or [`NONE`], under a number.
@@ -36,19 +43,21 @@ impl Numbers {
     /// Bounds: `number` is below [`LIMIT`].
     #[inline]
     pub fn set(&mut self, number: u32, node: u32) {
-        let at = number as usize / PAGE;
-        if self.pages.get(at).is_none_or(|page| page.is_empty()) {
-            self.add_page(at);
+        match self.filed_mut(number) {
+            Some(entry) => *entry = node,
+            None => self.add_page(number, node),
         }
-        self.pages[at][number as usize % PAGE] = node;
     }
 
     #[cold]
-    fn add_page(&mut self, at: usize) {
+    fn add_page(&mut self, number: u32, node: u32) {
+        let at = number as usize / PAGE;
         if self.pages.len() <= at {
-            self.pages.resize_with(at + 1, Box::default);
+            self.pages.resize_with(at + 1, Option::default);
         }
-        self.pages[at] = vec![NONE; PAGE].into_boxed_slice();
+        let mut page = Box::new([NONE; PAGE]);
+        page[number as usize % PAGE] = node;
+        self.pages[at] = Some(page);
     }
 
     /// Forgets every number.
@@ -59,7 +68,8 @@ impl Numbers {
     /// Every number that is filed, with what is filed under it.
     pub fn filed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let pages = self.pages.iter().enumerate();
-        let all = pages.flat_map(|(at, page)| {
+        let all = pages.filter_map(|(at, page)| Some((at, page.as_ref()?)));
+        let all = all.flat_map(|(at, page)| {
             page.iter()
                 .enumerate()
                 .map(move |(i, &node)| ((at * PAGE + i) as u32, node))

@@ -104,6 +104,11 @@ impl Writer {
         true
     }
 
+    /// Makes room for so many more words.
+    pub fn reserve(&mut self, words: usize) {
+        self.words.reserve(words);
+    }
+
     /// How many items the list holds.
     pub fn count(&self) -> u32 {
         (self.words[0] >> 32) as u32

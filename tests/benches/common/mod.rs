@@ -52,9 +52,20 @@ pub(crate) fn sample(budget: Duration, operations: usize, mut act: impl FnMut())
     samples.split_off(warm)
 }
 
+/// The value of an option of the bench's own on the command line.
+#[allow(dead_code, reason = "not every bench has options")]
+pub(crate) fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|arg| arg != name).nth(1)
+}
+
 /// Prints the rows, and writes them where `--json FILE` says (`-` is standard output, without the
 /// table).
-pub(crate) fn finish(mut rows: Vec<Row>) {
+pub(crate) fn finish(rows: Vec<Row>) {
+    finish_with(rows, &[]);
+}
+
+/// As [`finish`], for a bench with options of its own, each with a value.
+pub(crate) fn finish_with(mut rows: Vec<Row>, own: &[&str]) {
     if let Some(first) = rows.first_mut() {
         first.extra.insert("machine".into(), machine());
     }
@@ -65,6 +76,7 @@ pub(crate) fn finish(mut rows: Vec<Row>) {
             "--json" => file = args.next().or_else(|| usage("--json needs a file, or -")),
             // cargo adds it.
             "--bench" => {}
+            other if own.contains(&other) => _ = args.next(),
             other => _ = usage(&format!("'{other}' is not known; there is --json FILE")),
         }
     }
@@ -91,14 +103,14 @@ fn usage(message: &str) -> Option<String> {
 
 fn table(rows: &[Row]) {
     println!(
-        "{:<28} {:<12} {:>11} {:>11} {:>11} {:>7}  unit",
+        "{:<28} {:<22} {:>11} {:>11} {:>11} {:>7}  unit",
         "case", "subject", "median", "min", "p99", "n"
     );
     for row in rows {
         let (median, min, p99) = (row.quantile(0.5), row.quantile(0.0), row.quantile(0.99));
         let n = row.samples.len();
         println!(
-            "{:<28} {:<12} {median:>11.1} {min:>11.1} {p99:>11.1} {n:>7}  {}",
+            "{:<28} {:<22} {median:>11.1} {min:>11.1} {p99:>11.1} {n:>7}  {}",
             row.case, row.subject, row.unit
         );
         for (name, value) in row.extra.iter().filter(|(name, _)| *name != "machine") {

@@ -95,6 +95,7 @@ impl Command {
     }
 
     /// Appends the command to a command list.
+    #[inline]
     pub fn encode(&self, out: &mut Writer) {
         let number = self.number().0;
         // Command bodies are at most six words: far below the item limit.
@@ -166,6 +167,7 @@ impl Command {
     }
 }
 
+#[inline]
 fn encode_wish(wish: &Allocate, body: &mut Vec<u64>) {
     let [start, end, flags] = bounds(wish.range, wish.mode);
     let bit = |set: bool, bit: u64| if set { bit } else { 0 };
@@ -182,7 +184,10 @@ fn encode_wish(wish: &Allocate, body: &mut Vec<u64>) {
         (0, ..) => 5,
         _ => 6,
     };
-    body.extend_from_slice(&words[..used]);
+    match used {
+        1 => body.push(wish.bytes),
+        _ => body.extend_from_slice(&words[..used]),
+    }
 }
 
 fn decode_wish(number: AllocationId, item: &Item<'_>, body: &[u64]) -> Result<Allocate, WireError> {
@@ -308,8 +313,9 @@ pub fn extents_of<'a>(
 /// Appends an `extents` item: an answer, or one allocation of a restore part.
 #[must_use]
 pub fn encode_extents(number: AllocationId, extents: &[Extent], out: &mut Writer) -> bool {
-    out.item(1, number.0, |body| {
-        body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes]))
+    out.item(1, number.0, |body| match extents {
+        [one] => body.extend_from_slice(&[one.offset, one.bytes]),
+        _ => body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes])),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Packed lists in, packed lists out.
 
-use super::{Allocator, Answer, Command, Failure, Refusal, encode_extents};
+use super::{Allocate, Allocator, Answer, Command, Failure, Refusal, encode_extents};
 use crate::extent::Extent;
 use crate::id::AllocationId;
 use crate::wire::{Kind, Reader, WireError, Writer};
@@ -11,28 +11,86 @@ use alloc::vec::Vec;
 /// Errors: a list that cannot be read executes nothing and gives one `refused(malformed)`.
 pub fn execute(strategy: &mut (impl Allocator + ?Sized), words: &[u64]) -> Vec<u64> {
     let mut out = Writer::new(Kind::Answers);
-    if check(words).is_err() {
+    let Ok(answers) = check(words) else {
         let _ = Answer::Refused(AllocationId(u32::MAX), Refusal::Malformed).encode(&mut out);
         return out.finish();
-    }
+    };
+    out.reserve(answers);
     let mut extents = Vec::new();
+    let mut plain = Allocate::plain(AllocationId(0), 0);
     if let Ok(mut reader) = Reader::new(words, Kind::Commands) {
         while let Ok(Some(item)) = reader.next() {
-            let Ok(command) = Command::decode(&item) else {
-                break;
-            };
-            run(strategy, command, &mut extents, &mut out);
+            match (item.op, item.body) {
+                // What nearly every list holds, without the detour over a command.
+                (1, &[bytes]) => {
+                    (plain.number, plain.bytes) = (AllocationId(item.operand), bytes);
+                    allocate(strategy, &plain, &mut extents, &mut out);
+                }
+                (2, []) => free(strategy, AllocationId(item.operand), false, &mut out),
+                _ => match Command::decode(&item) {
+                    Ok(command) => run(strategy, command, &mut extents, &mut out),
+                    Err(_) => break,
+                },
+            }
         }
     }
     out.finish()
 }
 
-fn check(words: &[u64]) -> Result<(), WireError> {
+/// Whether every command can be read; returns how many words the answers need, if every
+/// allocation is one extent.
+fn check(words: &[u64]) -> Result<usize, WireError> {
     let mut reader = Reader::new(words, Kind::Commands)?;
+    let mut answers = 0;
     while let Some(item) = reader.next()? {
-        Command::decode(&item)?;
+        answers += if item.op == 2 { 1 } else { 3 };
+        if !matches!((item.op, item.body), (1, [_]) | (2, [])) {
+            Command::decode(&item)?;
+        }
     }
-    Ok(())
+    Ok(answers)
+}
+
+#[inline]
+fn allocate(
+    strategy: &mut (impl Allocator + ?Sized),
+    wish: &Allocate,
+    extents: &mut Vec<Extent>,
+    out: &mut Writer,
+) {
+    let number = wish.number;
+    extents.clear();
+    let answer = match strategy.allocate(wish, extents) {
+        Ok(()) if encode_extents(number, extents, out) => return,
+        // More pieces than one item holds: the caller cannot be told, so it gets none.
+        Ok(()) => {
+            let _ = strategy.free(number);
+            Answer::NoSpace {
+                number,
+                largest_hole: strategy.statistics().largest_hole,
+            }
+        }
+        Err(Failure::NoSpace { largest_hole }) => Answer::NoSpace {
+            number,
+            largest_hole,
+        },
+        Err(Failure::Refused(why)) => Answer::Refused(number, why),
+    };
+    let _ = answer.encode(out);
+}
+
+#[inline]
+fn free(
+    strategy: &mut (impl Allocator + ?Sized),
+    number: AllocationId,
+    cleared: bool,
+    out: &mut Writer,
+) {
+    let answer = match strategy.free_as(number, cleared) {
+        Ok(()) => Answer::Freed(number),
+        Err(why) => Answer::Refused(number, why),
+    };
+    let _ = answer.encode(out);
 }
 
 fn run(
@@ -45,25 +103,8 @@ fn run(
     let number = command.number();
     let done = |yes| Answer::Done(number, yes);
     let answer = match command {
-        Command::Allocate(wish) => match strategy.allocate(&wish, extents) {
-            Ok(()) if encode_extents(number, extents, out) => return,
-            // More pieces than one item holds: the caller cannot be told, so it gets none.
-            Ok(()) => {
-                let _ = strategy.free(number);
-                Ok(Answer::NoSpace {
-                    number,
-                    largest_hole: strategy.statistics().largest_hole,
-                })
-            }
-            Err(Failure::NoSpace { largest_hole }) => Ok(Answer::NoSpace {
-                number,
-                largest_hole,
-            }),
-            Err(Failure::Refused(why)) => Err(why),
-        },
-        Command::Free { cleared, .. } => strategy
-            .free_as(number, cleared)
-            .map(|()| Answer::Freed(number)),
+        Command::Allocate(wish) => return allocate(strategy, &wish, extents, out),
+        Command::Free { cleared, .. } => return free(strategy, number, cleared, out),
         Command::Trim { start, bytes, .. } => match strategy.trim(number, start, bytes, extents) {
             // What is left of one extent is at most a piece per bit of its bounds.
             Ok(()) if encode_extents(number, extents, out) => return,

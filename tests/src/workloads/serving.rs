@@ -61,11 +61,12 @@ impl Serving {
 
     /// Drops the weight when its time has come, and loads it again.
     fn swap_weight(&mut self, tape: &mut Tape) {
-        if tape.prefill != 0 && tape.written >= self.next_drop {
-            if let Some(id) = self.weight.take() {
-                tape.free(id);
-                self.reload_at = tape.written + AWAY;
-            }
+        if tape.prefill != 0
+            && tape.written >= self.next_drop
+            && let Some(id) = self.weight.take()
+        {
+            tape.free(id);
+            self.reload_at = tape.written + AWAY;
         }
         if self.weight.is_none() && tape.written >= self.reload_at {
             while tape.live + WEIGHT > self.limit && !self.requests.is_empty() {

@@ -109,6 +109,18 @@ impl Writer {
         self.words.reserve(words);
     }
 
+    /// Appends one item of a fixed length: what [`item`](Self::item) does, without a second look
+    /// at what was written.
+    ///
+    /// Bounds: `N` is the length in words, the head included; `words[0]` is overwritten.
+    #[inline]
+    pub fn fixed<const N: usize>(&mut self, op: u8, operand: u32, mut words: [u64; N]) {
+        const { assert!(0 < N && N <= MAX_ITEM_WORDS) };
+        words[0] = u64::from(op) | (N as u64) << 8 | u64::from(operand) << 32;
+        self.words.extend_from_slice(&words);
+        self.words[0] += 1 << 32;
+    }
+
     /// How many items the list holds.
     pub fn count(&self) -> u32 {
         (self.words[0] >> 32) as u32

@@ -90,6 +90,7 @@ impl Writer {
     ///
     /// Errors: `false`, and nothing appended, when the item is longer than [`MAX_ITEM_WORDS`].
     #[must_use]
+    #[inline]
     pub fn item(&mut self, op: u8, operand: u32, fill: impl FnOnce(&mut Vec<u64>)) -> bool {
         let start = self.words.len();
         self.words.push(0);
@@ -197,6 +198,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Checks the header.
+    #[inline]
     pub fn new(words: &'a [u64], kind: Kind) -> Result<Self, WireError> {
         let (&head, rest) = words.split_first().ok_or(WireError::Truncated)?;
         let version = head as u16;
@@ -226,6 +228,7 @@ impl<'a> Reader<'a> {
         clippy::should_implement_trait,
         reason = "an Iterator of results would hide the end check"
     )]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Item<'a>>, WireError> {
         if self.number == self.count {
             return if self.rest.is_empty() {

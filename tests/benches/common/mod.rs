@@ -60,6 +60,7 @@ pub(crate) fn option(name: &str) -> Option<String> {
 
 /// Prints the rows, and writes them where `--json FILE` says (`-` is standard output, without the
 /// table).
+#[allow(dead_code, reason = "not every bench is without options")]
 pub(crate) fn finish(rows: Vec<Row>) {
     finish_with(rows, &[]);
 }

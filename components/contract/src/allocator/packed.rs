@@ -97,6 +97,19 @@ impl Command {
     /// Appends the command to a command list.
     #[inline]
     pub fn encode(&self, out: &mut Writer) {
+        match self {
+            Command::Allocate(wish) if wish.is_plain() => {
+                out.fixed(1, wish.number.0, [0, wish.bytes]);
+            }
+            Command::Free {
+                number,
+                cleared: false,
+            } => out.fixed(2, number.0, [0]),
+            _ => self.encode_any(out),
+        }
+    }
+
+    fn encode_any(&self, out: &mut Writer) {
         let number = self.number().0;
         // Command bodies are at most six words: far below the item limit.
         let _ = match *self {
@@ -167,7 +180,6 @@ impl Command {
     }
 }
 
-#[inline]
 fn encode_wish(wish: &Allocate, body: &mut Vec<u64>) {
     let [start, end, flags] = bounds(wish.range, wish.mode);
     let bit = |set: bool, bit: u64| if set { bit } else { 0 };
@@ -184,10 +196,7 @@ fn encode_wish(wish: &Allocate, body: &mut Vec<u64>) {
         (0, ..) => 5,
         _ => 6,
     };
-    match used {
-        1 => body.push(wish.bytes),
-        _ => body.extend_from_slice(&words[..used]),
-    }
+    body.extend_from_slice(&words[..used]);
 }
 
 fn decode_wish(number: AllocationId, item: &Item<'_>, body: &[u64]) -> Result<Allocate, WireError> {
@@ -312,10 +321,14 @@ pub fn extents_of<'a>(
 
 /// Appends an `extents` item: an answer, or one allocation of a restore part.
 #[must_use]
+#[inline]
 pub fn encode_extents(number: AllocationId, extents: &[Extent], out: &mut Writer) -> bool {
-    out.item(1, number.0, |body| match extents {
-        [one] => body.extend_from_slice(&[one.offset, one.bytes]),
-        _ => body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes])),
+    if let [one] = extents {
+        out.fixed(1, number.0, [0, one.offset, one.bytes]);
+        return true;
+    }
+    out.item(1, number.0, |body| {
+        body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes]))
     })
 }
 

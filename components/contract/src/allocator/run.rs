@@ -86,11 +86,10 @@ fn free(
     cleared: bool,
     out: &mut Writer,
 ) {
-    let answer = match strategy.free_as(number, cleared) {
-        Ok(()) => Answer::Freed(number),
-        Err(why) => Answer::Refused(number, why),
-    };
-    let _ = answer.encode(out);
+    match strategy.free_as(number, cleared) {
+        Ok(()) => out.fixed(3, number.0, [0]),
+        Err(why) => _ = Answer::Refused(number, why).encode(out),
+    }
 }
 
 fn run(

@@ -83,6 +83,14 @@ impl Allocate {
         }
     }
 
+    /// Whether the wish is one of [`plain`](Self::plain).
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        let flags = self.once | self.contiguous | self.clear | self.keep_rounding;
+        let words = self.alignment | self.colour;
+        self.range.is_none() & (self.mode == Mode::Best) & !flags & (words == 0)
+    }
+
     /// Checks the wish against a geometry and returns the effective alignment.
     ///
     /// Errors: [`Refusal::Size`], [`Refusal::Alignment`], [`Refusal::Range`].

@@ -37,6 +37,7 @@ struct Ends {
 /// own `behind`.
 #[derive(Clone, Copy, Debug)]
 struct Link {
+    priority: u8,
     stamp: Stamp,
     before: BufferId,
     behind: BufferId,
@@ -69,6 +70,7 @@ impl Lru {
         let first = ends.map_or(id, |e| e.first);
         *ends = Some(Ends { first, last: id });
         let link = Link {
+            priority,
             stamp,
             before,
             behind: id,
@@ -120,8 +122,10 @@ impl Lru {
             let next = self.links.get(id.0)?.behind;
             (next != id).then_some(next)
         };
-        let filed =
-            after.filter(|&(_, stamp, id)| self.links.get(id.0).is_some_and(|l| l.stamp == stamp));
+        let filed = after.filter(|&(priority, stamp, id)| {
+            let link = self.links.get(id.0);
+            link.is_some_and(|l| (l.priority, l.stamp) == (priority, stamp))
+        });
         let mut at = match filed {
             Some((.., id)) => behind(id)?,
             None => {

@@ -2,11 +2,11 @@
 
 use crate::capture::{Role, TableSubmitted};
 use crate::failsafe::{Failsafe, Watch, What};
-use crate::few::Few;
 use crate::guard::{Guard, Opened};
 use crate::job::Job;
 use crate::runtime::IMPORT;
 use crate::share::{Notice, Sharing};
+use crate::shared::Shared;
 use gpumm_contract::{
     AllocationId, BufferId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Memory {
     pub(crate) buffer: BufferId,
     pub(crate) tenant: TenantId,
     pub(crate) kind: MemoryTypeId,
-    pub(crate) segments: Few<Segment>,
+    pub(crate) segments: Shared<Segment>,
     /// The buffer's size, not rounded.
     pub(crate) bytes: u64,
 }
@@ -58,7 +58,7 @@ pub(crate) enum DeviceOp {
         table: TableId,
         memory: MemoryTypeId,
         buffer: BufferId,
-        segments: Few<Segment>,
+        segments: Shared<Segment>,
     },
     Copy {
         at: Point,

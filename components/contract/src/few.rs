@@ -6,24 +6,27 @@ use core::ops::Deref;
 use core::slice;
 
 /// A list that is read as a slice and does not change; one item takes no heap block.
+///
+/// `B` is the block that keeps any other number of items: `Box<[T]>` for a list with one owner,
+/// `Arc<[T]>` for one that is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Few<T>(Items<T>);
+pub struct Few<T, B = Box<[T]>>(Items<T, B>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Items<T> {
+enum Items<T, B> {
     One(T),
     /// INVARIANT: not exactly one.
-    Other(Box<[T]>),
+    Other(B),
 }
 
-impl<T> Few<T> {
+impl<T, B> Few<T, B> {
     /// A list of one item.
     pub const fn one(item: T) -> Self {
         Few(Items::One(item))
     }
 }
 
-impl<T> Deref for Few<T> {
+impl<T, B: Deref<Target = [T]>> Deref for Few<T, B> {
     type Target = [T];
 
     #[inline]
@@ -35,7 +38,7 @@ impl<T> Deref for Few<T> {
     }
 }
 
-impl<'a, T> IntoIterator for &'a Few<T> {
+impl<'a, T, B: Deref<Target = [T]>> IntoIterator for &'a Few<T, B> {
     type Item = &'a T;
     type IntoIter = slice::Iter<'a, T>;
 
@@ -44,7 +47,7 @@ impl<'a, T> IntoIterator for &'a Few<T> {
     }
 }
 
-impl<T> FromIterator<T> for Few<T> {
+impl<T, B: FromIterator<T>> FromIterator<T> for Few<T, B> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
         let mut items = items.into_iter();
         Few(match (items.next(), items.next()) {
@@ -54,7 +57,7 @@ impl<T> FromIterator<T> for Few<T> {
     }
 }
 
-impl<T> From<Vec<T>> for Few<T> {
+impl<T, B: FromIterator<T> + From<Vec<T>>> From<Vec<T>> for Few<T, B> {
     fn from(items: Vec<T>) -> Self {
         match items.len() {
             1 => items.into_iter().collect(),
@@ -63,25 +66,31 @@ impl<T> From<Vec<T>> for Few<T> {
     }
 }
 
-impl<T: Copy> From<&[T]> for Few<T> {
+impl<T: Copy, B: for<'a> From<&'a [T]>> From<&[T]> for Few<T, B> {
     fn from(items: &[T]) -> Self {
-        items.iter().copied().collect()
+        match items {
+            &[one] => Few::one(one),
+            _ => Few(Items::Other(items.into())),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::sync::Arc;
 
     #[test]
     fn a_list_of_any_length_is_its_slice() {
         for n in 0..4 {
             let list: Vec<u64> = (0..n).collect();
+            let shared: Few<u64, Arc<[u64]>> = Few::from(&list[..]);
+            assert_eq!(shared[..], list[..]);
             let collected: Few<u64> = list.iter().copied().collect();
             assert_eq!(collected[..], list[..]);
             assert_eq!(Few::from(&list[..]), collected);
             assert_eq!(Few::from(list), collected);
         }
-        assert_eq!(Few::one(7)[..], [7]);
+        assert_eq!(Few::<u64>::one(7)[..], [7]);
     }
 }

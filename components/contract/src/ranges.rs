@@ -72,6 +72,11 @@ impl<V: Clone + PartialEq> RangeMap<V> {
             return;
         }
         let begin = extent.offset;
+        // What was set is mostly cleared in the same pieces.
+        if self.map.get(&begin).is_some_and(|(to, _)| *to == end) {
+            self.map.discard(&begin);
+            return;
+        }
         let before = self.map.range(..begin).next_back();
         if let Some((&start, &(to, _))) = before.filter(|(_, (to, _))| *to > begin)
             && let Some((short, value)) = self.map.get_mut(&start)

@@ -83,7 +83,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         run: &[&Access],
         ctx: &mut Context,
     ) -> Vec<(BufferId, MemoryTypeId, Allocate)> {
-        let mut missing: Vec<(BufferId, MemoryTypeId, Allocate)> = Vec::new();
+        let mut missing: Vec<(BufferId, MemoryTypeId, Allocate)> = Vec::with_capacity(run.len());
         let mut seen = BTreeSet::new();
         for access in run {
             if access.anywhere || !ctx.granted(access.timeline) {

@@ -7,6 +7,9 @@ use gpumm_contract::table::Tables;
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{Extents, MemoryTypeId};
 
+/// About what a wish takes in a list of commands.
+const WISH_WORDS: usize = 6;
+
 /// How one wish ended.
 pub(crate) type Granted = Result<Extents, u64>;
 
@@ -21,6 +24,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             .get_mut(memory)
             .map(|m| core::mem::take(&mut m.frees));
         let frees = frees.unwrap_or_default();
+        commands.reserve(frees.len() + wishes.len() * WISH_WORDS);
         frees
             .iter()
             .for_each(|&number| Command::free(number).encode(&mut commands));

@@ -114,7 +114,7 @@ impl Broker {
             granule: kind.granule,
         };
         let mut commands = Vec::with_capacity(reader.count() as usize);
-        let (mut taken, mut freed) = (Vec::new(), Vec::new());
+        let (mut taken, mut freed) = (Vec::with_capacity(commands.capacity()), Vec::new());
         while let Some(item) = reader.next().map_err(|e| nonsense(e.to_string()))? {
             let command = Command::decode(&item).map_err(|e| nonsense(e.to_string()))?;
             match command {

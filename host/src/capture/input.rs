@@ -1,7 +1,7 @@
 //! What the executor tells about a failed operation.
 
 use super::model::{Component, Fence, Operation, Repaired, Role};
-use crate::few::Few;
+use crate::shared::Shared;
 use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, Point, Segment, TableId, TenantId};
 use gpumm_hw::DeviceError;
 
@@ -28,7 +28,7 @@ pub(crate) struct TableSubmitted {
     pub(crate) memory: MemoryTypeId,
     /// How many bytes of it the buffer has: so many are read.
     pub(crate) bytes: u64,
-    pub(crate) segments: Few<Segment>,
+    pub(crate) segments: Shared<Segment>,
     /// Whether a capture keeps the first bytes themselves.
     pub(crate) keep_content: bool,
 }

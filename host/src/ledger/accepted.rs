@@ -1,7 +1,7 @@
 //! What an accepted plan is to those who perform it.
 
 use crate::executor::DeviceOp;
-use crate::few::Few;
+use crate::shared::Shared;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::wire::{Kind, Reader, WireError};
 use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, Point, Shows, TenantId};
@@ -46,7 +46,7 @@ pub(crate) struct Accepted {
     /// New places, with the tenant that will see them.
     pub(crate) placed: Vec<Placed>,
     /// Allocations that are over.
-    pub(crate) ended: Vec<(MemoryTypeId, Shows, Few<Extent>)>,
+    pub(crate) ended: Vec<(MemoryTypeId, Shows, Shared<Extent>)>,
     /// Buffers that were given up.
     pub(crate) poisoned: Vec<BufferId>,
     /// Allocations whose memory the plan says is mapped.
@@ -60,7 +60,7 @@ pub(crate) struct Placed {
     pub(crate) allocation: AllocationId,
     pub(crate) memory: MemoryTypeId,
     pub(crate) tenant: TenantId,
-    pub(crate) extents: Few<Extent>,
+    pub(crate) extents: Shared<Extent>,
 }
 
 impl Accepted {

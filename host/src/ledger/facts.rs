@@ -3,7 +3,7 @@
 //! What is only there while something is in flight, is kept apart from what every live buffer has
 //! for as long as it lives: most buffers rest most of the time.
 
-use crate::few::Few;
+use crate::shared::Shared;
 use gpumm_contract::facts::{Content, MemoryType};
 use gpumm_contract::journal::Journaled;
 use gpumm_contract::ranges::RangeMap;
@@ -66,7 +66,7 @@ pub(super) struct AllocationFacts {
     pub(super) buffer: BufferId,
     /// The buffer's size, not rounded.
     pub(super) bytes: u64,
-    pub(super) extents: Few<Extent>,
+    pub(super) extents: Shared<Extent>,
     /// The copy that brings the content; none when it came about here.
     pub(super) arrives: PointSet,
     pub(super) table: Option<TableId>,
@@ -109,7 +109,7 @@ pub(super) struct Ending {
 /// A live table; it may outlive its allocation until the mechanism drops it.
 #[derive(Clone, Debug)]
 pub(super) struct TableFacts {
-    pub(super) segments: Few<Segment>,
+    pub(super) segments: Shared<Segment>,
     pub(super) buffer: BufferId,
     pub(super) allocation: AllocationId,
     /// How many operations in flight hold it.

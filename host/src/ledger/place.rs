@@ -3,7 +3,7 @@
 use super::accepted::Placed;
 use super::request::Check;
 use super::{AllocationFacts, Ending, Refusal, Uses};
-use crate::few::Few;
+use crate::shared::Shared;
 use gpumm_contract::extent::{round_up, total};
 use gpumm_contract::{
     AllocationId, BufferId, Extent, MemoryTypeId, Point, PointSet, Shows, TenantId,
@@ -60,7 +60,7 @@ impl Check<'_> {
             };
             self.ledger.uses.insert(number, uses);
         }
-        let extents = Few::from(extents);
+        let extents = Shared::from(extents);
         let placed = AllocationFacts {
             memory,
             buffer,

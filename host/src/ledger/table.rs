@@ -3,7 +3,7 @@
 use super::facts::By;
 use super::request::Check;
 use super::{Held, Refusal, TableFacts};
-use crate::few::Few;
+use crate::shared::Shared;
 use gpumm_contract::{AllocationId, Extent, Point, PointSet, Segment, TableId};
 
 impl Check<'_> {
@@ -34,7 +34,7 @@ impl Check<'_> {
             allocation,
             memory,
             buffer,
-            segments: Few::from(segments),
+            segments: Shared::from(segments),
             layout: true,
             mapped: false,
             orphan: false,

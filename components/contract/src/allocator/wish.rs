@@ -95,7 +95,7 @@ impl Allocate {
     ///
     /// Errors: [`Refusal::Size`], [`Refusal::Alignment`], [`Refusal::Range`].
     pub fn checked(&self, geometry: Geometry) -> Result<u64, Refusal> {
-        if self.bytes == 0 || !self.bytes.is_multiple_of(geometry.granule) {
+        if self.bytes == 0 || self.bytes & geometry.granule.wrapping_sub(1) != 0 {
             return Err(Refusal::Size);
         }
         let alignment = self.alignment.max(geometry.granule);

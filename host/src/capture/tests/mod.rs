@@ -5,7 +5,7 @@ mod schema;
 
 use super::keeper::{Captures, Limits};
 use super::*;
-use crate::few::Few;
+use crate::shared::Shared;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, Point, TableId, TenantId, TimelineId};
@@ -65,7 +65,7 @@ fn table(role: Role, number: u32, bytes: u64) -> TableSubmitted {
         tenant: TenantId(1),
         memory: MemoryTypeId(u8::from(role != Role::Source)),
         bytes,
-        segments: Few::from(&[segment(4096, half), segment(1 << 20, bytes - half)][..]),
+        segments: Shared::from(&[segment(4096, half), segment(1 << 20, bytes - half)][..]),
         keep_content: false,
     }
 }

@@ -277,27 +277,16 @@ impl Allocator for Buddy {
         self.begin(geometry, true)
     }
 
+    fn adopt(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
+        self.serving()?;
+        self.file(number, extents)
+    }
+
     fn restore_part(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
         if !self.restoring {
             return Err(Refusal::Geometry);
         }
-        self.unused(number)?;
-        if extents.is_empty() || extents.iter().any(|extent| self.chunks(extent).is_none()) {
-            return Err(Refusal::Extent);
-        }
-        self.arena.taken.clear();
-        for extent in extents {
-            let Some((start, end)) = self.chunks(extent) else {
-                continue;
-            };
-            if self.arena.exactly(start, end) != end {
-                self.arena.give_back();
-                return Err(Refusal::Extent);
-            }
-        }
-        self.records.file(number.0, &self.arena.taken);
-        self.allocations += 1;
-        Ok(())
+        self.file(number, extents)
     }
 
     fn restore_end(&mut self) -> Result<(), Refusal> {
@@ -319,5 +308,28 @@ impl Allocator for Buddy {
 
     fn validate(&self) -> Result<(), &'static str> {
         self.invariants()
+    }
+}
+
+impl Buddy {
+    /// Files an allocation with exactly these extents.
+    fn file(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
+        self.unused(number)?;
+        if extents.is_empty() || extents.iter().any(|extent| self.chunks(extent).is_none()) {
+            return Err(Refusal::Extent);
+        }
+        self.arena.taken.clear();
+        for extent in extents {
+            let Some((start, end)) = self.chunks(extent) else {
+                continue;
+            };
+            if self.arena.exactly(start, end) != end {
+                self.arena.give_back();
+                return Err(Refusal::Extent);
+            }
+        }
+        self.records.file(number.0, &self.arena.taken);
+        self.allocations += 1;
+        Ok(())
     }
 }

@@ -127,6 +127,12 @@ impl Arena {
         Some(self.hole(entry.child))
     }
 
+    /// The node that a hole with these granules lies behind.
+    pub(crate) fn hole_around(&self, start: u64, units: u64) -> Option<u32> {
+        let hole = self.hole_at(start)?;
+        (start + units <= hole.start + hole.units).then_some(hole.node)
+    }
+
     /// Keeps a node that is not yet among the others.
     pub(crate) fn store(&mut self, node: Node) -> u32 {
         self.used += node.units;
@@ -222,6 +228,16 @@ impl Arena {
                 self.holes.remove(&high);
                 self.holes.replace(&low, &fused);
             }
+        }
+    }
+
+    /// Releases all extents of an allocation.
+    pub(crate) fn release_all(&mut self, first: u32) {
+        let mut at = first;
+        while at != NONE {
+            let next = self.node(at).next;
+            self.release(at);
+            at = next;
         }
     }
 

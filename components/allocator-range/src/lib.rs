@@ -232,14 +232,36 @@ impl Allocator for RangeManager {
 
     fn free(&mut self, number: AllocationId) -> Result<(), Refusal> {
         self.idle()?;
-        let mut at = self.filed(number)?;
+        let first = self.filed(number)?;
         self.numbers.set(number.0, NONE);
-        while at != NONE {
-            let next = self.arena.node(at).next;
-            self.arena.release(at);
-            at = next;
-        }
+        self.arena.release_all(first);
         self.allocations -= 1;
+        Ok(())
+    }
+
+    fn adopt(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
+        self.idle()?;
+        self.unused(number)?;
+        let mut first = NONE;
+        // Backwards, so that the chain is in the caller's order.
+        for extent in extents.iter().rev() {
+            let cut = self.units(extent);
+            let hole = cut.and_then(|(offset, units)| self.arena.hole_around(offset, units));
+            let (Some((offset, units)), Some(below)) = (cut, hole) else {
+                self.arena.release_all(first);
+                return Err(Refusal::Extent);
+            };
+            let node = Node {
+                next: first,
+                ..Node::new(offset, units, number.0, 0)
+            };
+            first = self.arena.take(below, node);
+        }
+        if first == NONE {
+            return Err(Refusal::Extent);
+        }
+        self.numbers.set(number.0, first);
+        self.allocations += 1;
         Ok(())
     }
 
@@ -294,7 +316,7 @@ impl Allocator for RangeManager {
 
     fn restore_part(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
         let mut adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
-        let result = self.adopt(&mut adopted, number, extents);
+        let result = self.file(&mut adopted, number, extents);
         self.adopted = Some(adopted);
         result
     }

@@ -8,7 +8,7 @@ use gpumm_contract::{AllocationId, Extent};
 
 impl RangeManager {
     /// Files extents; they are put among the others by [`RangeManager::join`].
-    pub(crate) fn adopt(
+    pub(crate) fn file(
         &mut self,
         adopted: &mut BTreeMap<u64, u32>,
         number: AllocationId,
@@ -56,7 +56,7 @@ impl RangeManager {
     }
 
     /// The extent in granules; `None` off the granule, outside the arena, or empty.
-    fn units(&self, extent: &Extent) -> Option<(u64, u64)> {
+    pub(crate) fn units(&self, extent: &Extent) -> Option<(u64, u64)> {
         let end = extent.end().filter(|&end| end <= self.geometry.size)?;
         let granular = (extent.offset | end) & (self.geometry.granule - 1) == 0;
         let good = granular && extent.bytes != 0;

@@ -173,11 +173,33 @@ impl Allocator for Tlsf {
         let entry = self.numbers.filed_mut(number.0);
         let filed = entry.filter(|entry| **entry != numbers::NONE);
         let entry = filed.ok_or(Refusal::NumberUnknown)?;
-        let mut at = core::mem::replace(entry, numbers::NONE);
-        while at != NONE {
-            at = self.arena.release(at);
-        }
+        let first = core::mem::replace(entry, numbers::NONE);
+        self.arena.release_all(first);
         self.allocations -= 1;
+        Ok(())
+    }
+
+    fn adopt(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
+        self.serving()?;
+        self.unused(number)?;
+        let mut first = NONE;
+        // Backwards, so that the chain is in the caller's order.
+        for extent in extents.iter().rev() {
+            let cut = self.units(extent).ok();
+            let fit = cut.and_then(|(at, units)| self.arena.find(units, 1, Some((at, at + units))));
+            let (Some((start, units)), Some(fit)) = (cut, fit) else {
+                self.arena.release_all(first);
+                return Err(Refusal::Extent);
+            };
+            let node = self.arena.take(fit.node, start, units, number.0);
+            self.arena.chain(node, first);
+            first = node;
+        }
+        if first == NONE {
+            return Err(Refusal::Extent);
+        }
+        self.numbers.set(number.0, first);
+        self.allocations += 1;
         Ok(())
     }
 
@@ -189,7 +211,7 @@ impl Allocator for Tlsf {
 
     fn restore_part(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
         let mut adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
-        let result = self.adopt(&mut adopted, number, extents);
+        let result = self.file(&mut adopted, number, extents);
         self.adopted = Some(adopted);
         result
     }
@@ -276,7 +298,7 @@ impl Tlsf {
     }
 
     /// Files extents that another strategy chose; they are linked in address order at the end.
-    fn adopt(
+    fn file(
         &mut self,
         adopted: &mut BTreeMap<u64, u32>,
         number: AllocationId,

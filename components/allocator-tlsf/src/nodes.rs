@@ -319,6 +319,20 @@ impl Arena {
         chain
     }
 
+    /// Makes a taken node and all that follow in its chain holes.
+    #[inline]
+    pub(crate) fn release_all(&mut self, first: u32) {
+        let mut at = first;
+        while at != NONE {
+            at = self.release(at);
+        }
+    }
+
+    /// Says which extent of the same allocation follows a taken node.
+    pub(crate) fn chain(&mut self, at: u32, next: u32) {
+        self.node_mut(at).next = TAKEN | next;
+    }
+
     /// Moves the arena's end.
     ///
     /// Errors: `false`, and nothing changed, when taken units would be cut off.

@@ -50,6 +50,7 @@ macro_rules! suite {
             restore::a_restore_refuses_what_is_off_outside_or_taken
             restore::a_failed_part_leaves_nothing_behind
             restore::foreign_extents_are_adopted_or_refused
+            restore::foreign_extents_are_adopted_while_serving
             restore::a_restored_strategy_is_as_good_as_the_old_one
             random::every_answer_agrees_with_the_model
             random::no_list_of_words_stops_the_strategy

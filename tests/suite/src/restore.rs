@@ -129,6 +129,56 @@ pub fn foreign_extents_are_adopted_or_refused<S: Strategy>(description: &Descrip
     }
 }
 
+/// What came about elsewhere is filed while the strategy serves, and is then as good as restored;
+/// what is off, outside or taken changes nothing.
+pub fn foreign_extents_are_adopted_while_serving<S: Strategy>(description: &Description<S>) {
+    assert_eq!(
+        (description.new)().adopt(AllocationId(1), &[at(0, 1)]),
+        Err(Refusal::Geometry)
+    );
+    for seed in 0..100 {
+        let bytes = bytes(seed, 2_000);
+        let mut dice = Dice::new(&bytes);
+        let count = 2 + dice.below(400);
+        let most = if description.adopts_several { 3 } else { 1 };
+        let mut model = foreign(&mut dice, count, most);
+        dice.shuffle(&mut model.live);
+        let known = dice.below(1 + model.live.len() as u64) as usize;
+        let mut strategy: S = model.restored(description, &model.live[..known]);
+        for (number, extents) in &model.live[known..] {
+            match strategy.adopt(AllocationId(*number), extents) {
+                Ok(()) => {}
+                // A strategy without a choice says so, and is restored as a whole.
+                Err(Refusal::Unsupported) => return,
+                Err(why) => panic!("{number} at {extents:?}: {why}"),
+            }
+            assert_eq!(strategy.validate(), Ok(()));
+        }
+        for &(number, ref extents) in &model.live {
+            let again = strategy.adopt(AllocationId(number), extents);
+            assert_eq!(again, Err(Refusal::NumberInUse));
+            let taken = strategy.adopt(AllocationId(LIMIT - 1), &extents[..1]);
+            assert_eq!(taken, Err(Refusal::Extent));
+        }
+        for wrong in [at(count, 1), at(0, 0), at(count - 1, 2)] {
+            let refused = strategy.adopt(AllocationId(LIMIT - 1), &[wrong]);
+            assert_eq!(refused, Err(Refusal::Extent), "{wrong:?}");
+        }
+        assert!(strategy.adopt(AllocationId(LIMIT - 1), &[]).is_err());
+        (description.forget)(&mut model);
+        let restored: S = model.restored(description, &model.live);
+        assert_eq!(strategy.statistics(), restored.statistics());
+        model.compare(description, &strategy, 1 + seed as usize);
+        while let Some((number, _)) = model.live.first() {
+            let number = *number;
+            model.free(number);
+            strategy.free(AllocationId(number)).unwrap();
+            assert_eq!(strategy.validate(), Ok(()));
+        }
+        model.compare(description, &strategy, 9);
+    }
+}
+
 /// Random live allocations of one to `most` extents, as another strategy might have made.
 fn foreign(dice: &mut Dice<'_>, count: u64, most: u64) -> Model {
     let mut model = Model::new(count, GRANULE);

@@ -11,6 +11,7 @@
 //! | 4 reset-clear | `0` or `1` |
 //! | 5 scan-begin | `bytes, alignment, start, end, flags, colour` |
 //! | 6 scan-add, 7 scan-remove, 8 scan-colour | nothing |
+//! | 9 adopt | pairs `offset, bytes`: read and written by [`encode_adopt`], not a [`Command`] |
 //!
 //! Bits of `flags`: 0..3 [`Mode`], 3 `start..end` is meant (both are 0 otherwise), and for
 //! `allocate` 4 once, 5 contiguous, 6 clear, 7 keep rounding. Every command has one encoding, the
@@ -24,7 +25,7 @@ mod packed;
 mod run;
 mod wish;
 
-pub use packed::{Answer, Command, encode_extents, extents_of};
+pub use packed::{Answer, Command, encode_adopt, encode_extents, extents_of};
 pub use run::{execute, restore_part};
 pub use wish::{Allocate, Mode, Scan};
 
@@ -264,6 +265,33 @@ pub trait Allocator {
     /// Errors: [`Refusal::Scan`] while allocations are added; [`Refusal::Unsupported`].
     fn scan_colour(&mut self) -> Result<Option<AllocationId>, Refusal> {
         Err(Refusal::Unsupported)
+    }
+
+    /// Files a live allocation with exactly these extents, which another strategy has chosen and
+    /// which are free here; what [`restore_part`](Self::restore_part) does, while serving.
+    ///
+    /// A strategy that is brought in beside another one learns so what came about meanwhile. One
+    /// that keeps an allocation in one extent needs nothing of its own.
+    ///
+    /// Errors: [`Refusal::Extent`], [`Refusal::NumberInUse`], [`Refusal::Unsupported`]; then
+    /// nothing is filed.
+    fn adopt(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
+        let &[extent] = extents else {
+            return Err(Refusal::Unsupported);
+        };
+        let end = extent.end().ok_or(Refusal::Extent)?;
+        let wish = Allocate {
+            range: Some((extent.offset, end)),
+            ..Allocate::plain(number, extent.bytes)
+        };
+        let mut found = Vec::new();
+        match self.allocate(&wish, &mut found) {
+            Ok(()) if found == extents => Ok(()),
+            Ok(()) => self.free(number).and(Err(Refusal::Extent)),
+            Err(Failure::Refused(why @ (Refusal::NumberInUse | Refusal::Unsupported))) => Err(why),
+            Err(Failure::Refused(Refusal::Geometry)) => Err(Refusal::Geometry),
+            Err(_) => Err(Refusal::Extent),
+        }
     }
 
     /// Begins a restore: forgets everything and takes a geometry.

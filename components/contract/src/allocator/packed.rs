@@ -254,7 +254,7 @@ pub enum Answer {
     Refused(AllocationId, Refusal),
     /// What was asked for is done, or is so; the value is 0 or 1.
     ///
-    /// `reset-clear` and `scan-begin`: number 0, value 0. `scan-add` and `scan-remove`: their
+    /// `adopt`: its number, and 1. `reset-clear` and `scan-begin`: number 0, value 0. `scan-add` and `scan-remove`: their
     /// number, and 1 for yes. `scan-colour`: the neighbour and 1, or 0 and 0 for none.
     Done(AllocationId, bool),
 }
@@ -330,6 +330,33 @@ pub fn encode_extents(number: AllocationId, extents: &[Extent], out: &mut Writer
     out.item(1, number.0, |body| {
         body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes]))
     })
+}
+
+/// The operation of the command `adopt`, which no mechanism sends: the host speaks it to a strategy
+/// that is to take over from another one.
+pub(super) const ADOPT: u8 = 9;
+
+/// Appends the command to file a live allocation with exactly these extents
+/// ([`Allocator::adopt`](super::Allocator::adopt)).
+///
+/// Errors: `false` when the extents do not fit in one item.
+#[must_use]
+pub fn encode_adopt(number: AllocationId, extents: &[Extent], out: &mut Writer) -> bool {
+    out.item(ADOPT, number.0, |body| {
+        body.extend(extents.iter().flat_map(|e| [e.offset, e.bytes]))
+    })
+}
+
+/// The extents of an `adopt` command.
+///
+/// Errors: there are none, or half a pair.
+pub(super) fn adopted<'a>(
+    item: &Item<'a>,
+) -> Result<impl Iterator<Item = Extent> + use<'a>, WireError> {
+    if item.body.is_empty() || !item.body.len().is_multiple_of(2) {
+        return Err(WireError::Length(item.number));
+    }
+    Ok(pairs(item.body))
 }
 
 fn pairs(body: &[u64]) -> impl Iterator<Item = Extent> + '_ {

@@ -1,9 +1,10 @@
 //! Packed lists in, packed lists out.
 
+use super::packed::{ADOPT, adopted};
 use super::{Allocate, Allocator, Answer, Command, Failure, Refusal, encode_extents};
 use crate::extent::Extent;
 use crate::id::AllocationId;
-use crate::wire::{Kind, Reader, WireError, Writer};
+use crate::wire::{Item, Kind, Reader, WireError, Writer};
 use alloc::vec::Vec;
 
 /// Executes a packed command list and returns the packed answers.
@@ -27,6 +28,7 @@ pub fn execute(strategy: &mut (impl Allocator + ?Sized), words: &[u64]) -> Vec<u
                     allocate(strategy, &plain, &mut extents, &mut out);
                 }
                 (2, []) => free(strategy, AllocationId(item.operand), false, &mut out),
+                (ADOPT, _) => adopt(strategy, &item, &mut out),
                 _ => match Command::decode(&item) {
                     Ok(command) => run(strategy, command, &mut extents, &mut out),
                     Err(_) => break,
@@ -44,8 +46,10 @@ fn check(words: &[u64]) -> Result<usize, WireError> {
     let mut answers = 0;
     while let Some(item) = reader.next()? {
         answers += if item.op == 2 { 1 } else { 3 };
-        if !matches!((item.op, item.body), (1, [_]) | (2, [])) {
-            Command::decode(&item)?;
+        match (item.op, item.body) {
+            (1, [_]) | (2, []) => {}
+            (ADOPT, _) => _ = adopted(&item)?,
+            _ => _ = Command::decode(&item)?,
         }
     }
     Ok(answers)
@@ -90,6 +94,18 @@ fn free(
         Ok(()) => out.fixed(3, number.0, [0]),
         Err(why) => _ = Answer::Refused(number, why).encode(out),
     }
+}
+
+fn adopt(strategy: &mut (impl Allocator + ?Sized), item: &Item<'_>, out: &mut Writer) {
+    let number = AllocationId(item.operand);
+    // The list was checked before.
+    let done = adopted(item).map_err(|_| Refusal::Malformed);
+    let done = done.and_then(|extents| strategy.adopt(number, &extents.collect::<Vec<_>>()));
+    let answer = match done {
+        Ok(()) => Answer::Done(number, true),
+        Err(why) => Answer::Refused(number, why),
+    };
+    let _ = answer.encode(out);
 }
 
 fn run(

@@ -75,6 +75,12 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// Another strategy is being brought in already.
+    #[error("another strategy is being brought in; wait until it serves")]
+    SwapInProgress,
+    /// No strategy served before the one that does.
+    #[error("there is no earlier strategy to go back to")]
+    NoWayBack,
     /// A size, offset or name of the caller is out of bounds.
     #[error("{0}")]
     Argument(String),

@@ -60,5 +60,5 @@ pub use ledger::{Counts, Refusal};
 pub use planner::{Desk, DeviceReport, Pacing, Swap};
 pub use replay_log::{LogReport, replay_log};
 pub use runtime::{DeviceHandle, GTT, Health, IMPORT, Runtime, RuntimeBuilder, SYSTEM, VRAM};
-pub use slot::StrategyFault;
+pub use slot::{Compared, ShadowReport, StrategyFault, StrategySwap};
 pub use system::{SYSTEM_GRANULE, SystemPool};

@@ -6,7 +6,8 @@
 
 use crate::capture::Component;
 use crate::error::ComponentFault;
-use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
+use gpumm_contract::allocator::Statistics;
+use gpumm_contract::{AllocationId, Extents, Geometry, MemoryTypeId};
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -48,19 +49,46 @@ pub type Executed = (Box<dyn SlotDesk>, Result<Vec<u64>, ComponentFault>);
 
 /// A strategy: decides which bytes of one arena an allocation gets.
 pub trait Strategy: Send {
-    /// Forgets everything and takes a geometry and live allocations.
+    /// Begins a restore: forgets everything and takes a geometry.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault>;
+
+    /// Takes some of the live allocations.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn restore_part(&mut self, live: &[(AllocationId, Extents)]) -> Result<(), ComponentFault>;
+
+    /// Ends a restore that so many allocations were taken in; afterwards the strategy serves.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn restore_end(&mut self, live: usize) -> Result<(), ComponentFault>;
+
+    /// Forgets everything and takes a geometry and all live allocations.
     ///
     /// Errors: the component is unusable afterwards.
     fn restore(
         &mut self,
         geometry: Geometry,
-        live: &[(AllocationId, Vec<Extent>)],
-    ) -> Result<(), ComponentFault>;
+        live: &[(AllocationId, Extents)],
+    ) -> Result<(), ComponentFault> {
+        /// Allocations per part.
+        const PART: usize = 4096;
+        self.restore_begin(geometry)?;
+        live.chunks(PART)
+            .try_for_each(|part| self.restore_part(part))?;
+        self.restore_end(live.len())
+    }
 
     /// Executes packed commands.
     ///
     /// Errors: the component is unusable afterwards.
     fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault>;
+
+    /// What it says of its arena.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn statistics(&mut self) -> Result<Statistics, ComponentFault>;
 }
 
 /// Makes mechanisms: one per start and restart.

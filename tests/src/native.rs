@@ -9,8 +9,9 @@ use gpumm_allocator_id::Id;
 use gpumm_allocator_linear::Linear;
 use gpumm_allocator_range::RangeManager;
 use gpumm_allocator_tlsf::Tlsf;
+use gpumm_contract::allocator::{Refusal, Statistics};
 use gpumm_contract::table::Tables;
-use gpumm_contract::{AllocationId, Allocator, Extent, Geometry, MemoryTypeId, allocator};
+use gpumm_contract::{AllocationId, Allocator, Extents, Geometry, MemoryTypeId, allocator};
 use gpumm_manager::{Manager, Slots};
 use gpumm_sg_table::SgTables;
 use std::fmt::Debug;
@@ -99,24 +100,30 @@ impl<T: Tables + Default + Send + Debug + 'static> MechanismSource for NativeMan
 struct NativeStrategy<A>(A);
 
 impl<A: Allocator + Send> Strategy for NativeStrategy<A> {
-    fn restore(
-        &mut self,
-        geometry: Geometry,
-        live: &[(AllocationId, Vec<Extent>)],
-    ) -> Result<(), ComponentFault> {
-        let refused = |e| ComponentFault::Restore(format!("{e:?}"));
-        if live.is_empty() {
-            return self.0.init(geometry).map_err(refused);
-        }
-        self.0.restore_begin(geometry).map_err(refused)?;
-        let file = |(number, extents): &(_, Vec<_>)| self.0.restore_part(*number, extents);
-        live.iter().try_for_each(file).map_err(refused)?;
+    fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.0.restore_begin(geometry).map_err(refused)
+    }
+
+    fn restore_part(&mut self, live: &[(AllocationId, Extents)]) -> Result<(), ComponentFault> {
+        let file = |(number, extents): &(_, Extents)| self.0.restore_part(*number, extents);
+        live.iter().try_for_each(file).map_err(refused)
+    }
+
+    fn restore_end(&mut self, _: usize) -> Result<(), ComponentFault> {
         self.0.restore_end().map_err(refused)
     }
 
     fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
         Ok(allocator::execute(&mut self.0, commands))
     }
+
+    fn statistics(&mut self) -> Result<Statistics, ComponentFault> {
+        Ok(self.0.statistics())
+    }
+}
+
+fn refused(why: Refusal) -> ComponentFault {
+    ComponentFault::Restore(format!("{why:?}"))
 }
 
 /// Makes native strategies of one kind.

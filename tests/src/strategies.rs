@@ -2,9 +2,9 @@
 
 use gpumm::ComponentFault;
 use gpumm::parts::{Strategy, StrategySource};
-use gpumm_contract::allocator::Answer;
+use gpumm_contract::allocator::{Answer, Statistics};
 use gpumm_contract::wire::{Kind, Reader, Writer};
-use gpumm_contract::{AllocationId, Extent, Geometry};
+use gpumm_contract::{AllocationId, Extents, Geometry};
 use std::sync::Arc;
 
 /// Changes the answers of one call.
@@ -46,12 +46,20 @@ struct Twisting {
 }
 
 impl Strategy for Twisting {
-    fn restore(
-        &mut self,
-        geometry: Geometry,
-        live: &[(AllocationId, Vec<Extent>)],
-    ) -> Result<(), ComponentFault> {
-        self.inner.restore(geometry, live)
+    fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.inner.restore_begin(geometry)
+    }
+
+    fn restore_part(&mut self, live: &[(AllocationId, Extents)]) -> Result<(), ComponentFault> {
+        self.inner.restore_part(live)
+    }
+
+    fn restore_end(&mut self, live: usize) -> Result<(), ComponentFault> {
+        self.inner.restore_end(live)
+    }
+
+    fn statistics(&mut self) -> Result<Statistics, ComponentFault> {
+        self.inner.statistics()
     }
 
     fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {

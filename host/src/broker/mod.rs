@@ -9,20 +9,23 @@ mod dma;
 mod import;
 mod judge;
 mod overlay;
+mod room;
 mod sorted;
 
 pub(crate) use dma::Dma;
 pub(crate) use overlay::Overlay;
+use overlay::Step;
 
 use crate::error::ComponentFault;
 use crate::ledger::Ledger;
 use crate::runtime::IMPORT;
 use crate::share::Imports;
-use crate::slot::{Slot, StrategyFault};
+use crate::slot::{Change, Slot, StrategyFault};
 use crate::system::SystemPool;
 use gpumm_contract::allocator::{Answer, Command, Refusal, encode_extents};
+use gpumm_contract::extent::total;
 use gpumm_contract::wire::{Kind, Reader, Writer};
-use gpumm_contract::{AllocationId, Extent, Geometry, MemoryTypeId};
+use gpumm_contract::{AllocationId, Extent, Extents, Geometry, MemoryTypeId};
 use judge::judge;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,11 +85,18 @@ impl Broker {
         loop {
             let answers = slot.execute(words);
             let judged = answers.and_then(|answers| {
-                judge(ledger, overlay, memory, &commands, &answers).map(|()| answers)
+                judge(ledger, overlay, memory, &commands, &answers)?;
+                room::refusals(ledger, overlay, slot, &commands, &answers)?;
+                Ok(answers)
             });
             match judged {
                 Ok(answers) => {
+                    settled(ledger, overlay, slot, memory, &commands);
                     overlay.steps.clear();
+                    if let Err(fault) = slot.audit() {
+                        // The answers are good all the same; who counts wrong does so again.
+                        slot.replace(fault, 2, &live_now(ledger, overlay, memory))?;
+                    }
                     return Ok(answers);
                 }
                 Err(fault) => {
@@ -188,6 +198,7 @@ impl Broker {
         mapped: impl Fn(AllocationId) -> bool,
     ) {
         let overlay = std::mem::take(&mut self.overlay);
+        self.slots.values_mut().for_each(Slot::commit);
         self.unmap(ledger, &overlay, mapped);
         for (number, (memory, extents)) in overlay.granted.into_iter() {
             // What was placed comes back when its last user is done, the rest at once.
@@ -202,6 +213,7 @@ impl Broker {
     /// Errors: no strategy could be rebuilt.
     pub(crate) fn rollback(&mut self, ledger: &Ledger) -> Result<(), ComponentFault> {
         let overlay = std::mem::take(&mut self.overlay);
+        self.slots.values_mut().for_each(Slot::forget);
         self.unmap(ledger, &overlay, |_| false);
         for (_, (memory, extents)) in overlay.granted.iter() {
             if *memory == self.system.0 {
@@ -225,6 +237,16 @@ impl Broker {
             .try_for_each(|(&memory, slot)| slot.rebuild(&live_now(ledger, &none, memory)))
     }
 
+    /// The slot of a memory type.
+    pub(crate) fn slot(&mut self, memory: MemoryTypeId) -> Option<&mut Slot> {
+        self.slots.get_mut(&memory)
+    }
+
+    /// What lives for the strategy of a memory type, between two batches.
+    pub(crate) fn live(&self, ledger: &Ledger, memory: MemoryTypeId) -> Live {
+        live_now(ledger, &self.overlay, memory)
+    }
+
     /// Faults of strategies so far.
     pub(crate) fn faults(&self) -> impl Iterator<Item = &StrategyFault> {
         self.slots.values().flat_map(|slot| slot.faults())
@@ -236,6 +258,54 @@ impl Broker {
     }
 }
 
+/// Enters what a strategy's judged answers have changed into the slot's books.
+fn settled(
+    ledger: &Ledger,
+    overlay: &Overlay,
+    slot: &mut Slot,
+    memory: MemoryTypeId,
+    commands: &[Command],
+) {
+    let followed = slot.is_followed();
+    let extents_of = |number| {
+        let here = overlay.granted.get(number).map(|(_, e)| &e[..]);
+        here.or_else(|| ledger.live_extents(memory, number))
+    };
+    for step in &overlay.steps {
+        let (number, came) = match *step {
+            Step::Took(_) => continue,
+            Step::Granted(number) => (number, true),
+            Step::Freed(number) => (number, false),
+        };
+        let Some(extents) = extents_of(number) else {
+            continue;
+        };
+        let bytes = total(extents).unwrap_or(0);
+        match came {
+            true => slot.books.came(bytes),
+            false => slot.books.went(bytes),
+        }
+        if followed {
+            let extents: Extents = extents.into();
+            match came {
+                true => slot.follow(Change::Came(number, extents), None),
+                false => slot.follow(Change::Went(number), Some(extents)),
+            }
+        }
+    }
+    slot.books.decisions += commands.len() as u64;
+    if slot.has_shadow() {
+        for command in commands {
+            let granted = overlay.granted.get(command.number());
+            let end = granted.and_then(|(_, e)| e.iter().filter_map(Extent::end).max());
+            slot.decided(*command, end);
+        }
+    }
+}
+
+/// What lives for a strategy.
+type Live = Vec<(AllocationId, Extents)>;
+
 /// A number that is there twice.
 fn doubled(numbers: &mut [AllocationId]) -> Option<AllocationId> {
     numbers.sort_unstable();
@@ -244,16 +314,12 @@ fn doubled(numbers: &mut [AllocationId]) -> Option<AllocationId> {
 }
 
 /// What is live for a strategy: the ledger's allocations and the overlay's, without the freed.
-fn live_now(
-    ledger: &Ledger,
-    overlay: &Overlay,
-    memory: MemoryTypeId,
-) -> Vec<(AllocationId, Vec<Extent>)> {
+fn live_now(ledger: &Ledger, overlay: &Overlay, memory: MemoryTypeId) -> Live {
     let old = ledger
         .live_allocations(memory)
-        .map(|(n, extents)| (n, extents.to_vec()));
+        .map(|(n, extents)| (n, extents.into()));
     let new = overlay.granted.iter().filter(|(_, (m, _))| *m == memory);
-    let all = old.chain(new.map(|(n, (_, extents))| (n, extents.to_vec())));
+    let all = old.chain(new.map(|(n, (_, extents))| (n, extents.clone())));
     all.filter(|(n, _)| !overlay.freed.contains_key(n))
         .collect()
 }

@@ -129,6 +129,15 @@ impl Overlay {
         }
     }
 
+    /// Extents of a memory type that were granted and not freed again, by address.
+    pub(super) fn taken(&self, memory: MemoryTypeId) -> impl Iterator<Item = Extent> + '_ {
+        let mine = self.taken.range((memory, 0)..=(memory, u64::MAX));
+        mine.map(|(&(_, offset), &end)| Extent {
+            offset,
+            bytes: end - offset,
+        })
+    }
+
     pub(super) fn overlaps(&self, memory: MemoryTypeId, extent: Extent) -> bool {
         let end = extent.offset.saturating_add(extent.bytes);
         let last = self.taken.range((memory, 0)..(memory, end)).next_back();

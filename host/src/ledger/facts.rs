@@ -40,6 +40,12 @@ impl MemoryFacts {
         }
     }
 
+    /// The extents of live allocations, by address.
+    pub(crate) fn live_extents(&self) -> impl Iterator<Item = (Extent, AllocationId)> + '_ {
+        let live = self.live.iter();
+        live.map(|(&offset, &(bytes, number))| (Extent { offset, bytes }, number))
+    }
+
     /// The live allocations that share bytes with an extent.
     pub(crate) fn overlapping(&self, extent: Extent) -> impl Iterator<Item = AllocationId> {
         let end = extent.offset.saturating_add(extent.bytes.max(1));

@@ -183,6 +183,24 @@ impl Ledger {
             .map(|(number, a)| (number, &a.extents[..]))
     }
 
+    /// The extents of a live allocation of a memory type.
+    pub(crate) fn live_extents(
+        &self,
+        memory: MemoryTypeId,
+        number: AllocationId,
+    ) -> Option<&[Extent]> {
+        let facts = self.allocation(number).filter(|a| a.memory == memory)?;
+        self.ending_of(number)
+            .is_none()
+            .then_some(&facts.extents[..])
+    }
+
+    /// The highest number that is in use.
+    pub(crate) fn highest_allocation(&self) -> Option<AllocationId> {
+        let last = self.allocations.iter().next_back();
+        last.map(|(number, _)| AllocationId(number as u32))
+    }
+
     /// Whether an allocation number is in use, be it by an allocation that is ending.
     pub(crate) fn knows(&self, number: AllocationId) -> bool {
         self.allocations.contains(number.0.into())
@@ -190,8 +208,7 @@ impl Ledger {
 
     /// Whether a number belongs to a live allocation of a memory type.
     pub(crate) fn is_live(&self, memory: MemoryTypeId, number: AllocationId) -> bool {
-        let facts = self.allocation(number);
-        facts.is_some_and(|a| a.memory == memory) && self.ending_of(number).is_none()
+        self.live_extents(memory, number).is_some()
     }
 
     /// Buffers alive, and their bytes.

@@ -2,7 +2,7 @@
 //!
 //! A batch goes: verbs become requests (`admit.rs`), reached points are delivered (`pacing.rs`),
 //! the mechanism plans, the ledger judges, the executor performs (`batch.rs`). `loss.rs` tells the
-//! mechanism what the device lost. `share.rs` serves imports, `thread.rs` groups waiting requests into batches.
+//! mechanism what the device lost. `share.rs` serves imports, `strategy.rs` replaces strategies, `thread.rs` groups waiting requests into batches.
 
 mod admit;
 mod batch;
@@ -10,6 +10,7 @@ mod headroom;
 mod loss;
 mod pacing;
 mod share;
+mod strategy;
 mod thread;
 
 pub use pacing::Pacing;
@@ -24,7 +25,6 @@ use crate::guard::Guard;
 use crate::ledger::{Counts, Ledger};
 use crate::log::LogWriter;
 use crate::parts::{Mechanism, MechanismSource, Parts, SlotDesk};
-use crate::slot::StrategyFault;
 use crate::system::SystemPool;
 use gpumm_contract::request::Placement;
 use gpumm_contract::{
@@ -316,13 +316,6 @@ impl Planner {
             (report.live_buffers, report.live_bytes) = desk.ledger.live();
         }
         report
-    }
-
-    /// Faults of strategies so far.
-    pub(crate) fn strategy_faults(&mut self) -> Vec<StrategyFault> {
-        self.desk()
-            .map(|desk| desk.broker.faults().cloned().collect())
-            .unwrap_or_default()
     }
 
     /// The digest of the plans of the last batch, as a request log keeps it.

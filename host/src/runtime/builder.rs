@@ -310,6 +310,7 @@ impl Site<'_> {
             parts.fallback.clone(),
         )
         .map_err(failed)?;
+        let faults = slot.fault_count().clone();
         let broker = Broker::new(
             [(VRAM, slot)].into_iter().collect(),
             (SYSTEM, self.pool.clone()),
@@ -383,6 +384,7 @@ impl Site<'_> {
             self.timelines.clone(),
             (DeviceId(self.index as u32), imports, self.share.cloned()),
             thread,
+            faults,
         ))
     }
 }

@@ -6,7 +6,6 @@ use crate::error::Error;
 use crate::parts::MechanismSource;
 use crate::planner::{DeviceReport, Message, Planner, Reply, Swap, Verb};
 use crate::share::{Imports, Share};
-use crate::slot::StrategyFault;
 use gpumm_contract::{BufferId, DeviceId, TenantId};
 use gpumm_hw as hw;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +40,7 @@ pub(crate) struct DeviceShared {
     pub(crate) mailbox: Arc<Mailbox>,
     thread: Mutex<Option<JoinHandle<()>>>,
     buffers: AtomicU64,
+    faults: Arc<AtomicU64>,
 }
 
 impl DeviceShared {
@@ -49,6 +49,7 @@ impl DeviceShared {
         timelines: Arc<hw::Timelines>,
         (index, imports, share): (DeviceId, Arc<Imports>, Option<Arc<Share>>),
         (sender, thread): (Sender<Message>, JoinHandle<()>),
+        faults: Arc<AtomicU64>,
     ) -> Self {
         let mailbox = Arc::new(Mailbox(Mutex::new(Some(sender))));
         let thread = Mutex::new(Some(thread));
@@ -61,6 +62,7 @@ impl DeviceShared {
             mailbox,
             thread,
             buffers: AtomicU64::new(1),
+            faults,
         }
     }
 
@@ -97,6 +99,11 @@ impl DeviceShared {
             reply,
         })?;
         answer.recv().map_err(|_| Self::gone())
+    }
+
+    /// How many faults of strategies there have been.
+    pub(crate) fn strategy_faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
     }
 
     /// A fresh buffer number.
@@ -170,18 +177,16 @@ impl DeviceHandle {
         self.shared.control(act)
     }
 
+    /// How many faults of strategies there have been; asks no planner, so it may be asked often.
+    pub fn strategy_fault_count(&self) -> u64 {
+        self.shared.strategy_faults()
+    }
+
     /// What the device has done so far.
     ///
     /// Errors: the planner has ended.
     pub fn report(&self) -> Result<DeviceReport, Error> {
         self.control(Planner::report)
-    }
-
-    /// Strategies that failed and were replaced.
-    ///
-    /// Errors: the planner has ended.
-    pub fn strategy_faults(&self) -> Result<Vec<StrategyFault>, Error> {
-        self.control(Planner::strategy_faults)
     }
 
     /// Waits for everything submitted and delivers it to the mechanism.

@@ -3,6 +3,7 @@
 mod builder;
 mod device;
 mod memory;
+mod strategy;
 
 pub use builder::RuntimeBuilder;
 pub use device::{DeviceHandle, Health};
@@ -10,6 +11,8 @@ pub(crate) use device::{DeviceShared, Mailbox};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::parts::StrategySource;
+use crate::slot::StrategySwap;
 use crate::system::SystemPool;
 use gpumm_contract::{MemoryTypeId, TenantId};
 use gpumm_hw as hw;
@@ -84,6 +87,20 @@ impl Runtime {
         let shared =
             shared.ok_or_else(|| Error::Argument(format!("there is no device {index}")))?;
         Ok(DeviceHandle::new(shared, self.inner.clone()))
+    }
+
+    /// Replaces the strategy of every device while requests are served, one device after the
+    /// other; see [`DeviceHandle::swap_strategy`].
+    ///
+    /// Errors: one of them did not take it; those before it have it, the others have not.
+    pub fn swap_strategy(
+        &self,
+        source: &Arc<dyn StrategySource>,
+    ) -> Result<Vec<StrategySwap>, Error> {
+        let devices = 0..self.inner.devices.len();
+        devices
+            .map(|index| self.device(index)?.swap_strategy(source.clone()))
+            .collect()
     }
 
     /// The timelines of all devices.

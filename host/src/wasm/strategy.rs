@@ -5,9 +5,9 @@ use super::{Role, engines, fault, one_line};
 use crate::capture::Component;
 use crate::error::ComponentFault;
 use crate::parts::{Strategy, StrategySource};
-use gpumm_contract::allocator::encode_extents;
+use gpumm_contract::allocator::{Statistics, encode_extents};
 use gpumm_contract::wire::{Kind, Writer};
-use gpumm_contract::{AllocationId, Extent, Geometry};
+use gpumm_contract::{AllocationId, Extents, Geometry};
 use std::borrow::Cow;
 use wasmtime::component::Linker;
 use wasmtime::{Store, StoreLimits, StoreLimitsBuilder};
@@ -18,8 +18,6 @@ const FUEL: u64 = 200_000_000;
 const FUEL_PER_WORD: u64 = 100_000;
 /// What a strategy's memory may grow to, in bytes.
 const MEMORY: usize = 512 << 20;
-/// Allocations per part of a restore.
-const PART: usize = 4096;
 
 /// A strategy component as bytes.
 #[derive(Clone)]
@@ -95,8 +93,34 @@ impl Running {
             .set_fuel(self.fuel)
             .map_err(|e| fault(&e, self.fuel))
     }
+}
 
-    fn part(&mut self, live: &[(AllocationId, Vec<Extent>)]) -> Result<(), ComponentFault> {
+fn settle(
+    ended: wasmtime::Result<Result<(), face::Refusal>>,
+    fuel: u64,
+) -> Result<(), ComponentFault> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refusal)) => Err(ComponentFault::Restore(format!("{refusal:?}"))),
+        Err(error) => Err(fault(&error, fuel)),
+    }
+}
+
+impl Strategy for Running {
+    fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        let geometry = face::Geometry {
+            size: geometry.size,
+            granule: geometry.granule,
+        };
+        self.refuel(0)?;
+        let face = self.world.gpumm_memory_allocator();
+        settle(
+            face.call_restore_begin(&mut self.store, geometry),
+            self.fuel,
+        )
+    }
+
+    fn restore_part(&mut self, live: &[(AllocationId, Extents)]) -> Result<(), ComponentFault> {
         let mut list = Writer::new(Kind::Answers);
         if !live
             .iter()
@@ -113,41 +137,10 @@ impl Running {
             self.fuel,
         )
     }
-}
 
-fn settle(
-    ended: wasmtime::Result<Result<(), face::Refusal>>,
-    fuel: u64,
-) -> Result<(), ComponentFault> {
-    match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(refusal)) => Err(ComponentFault::Restore(format!("{refusal:?}"))),
-        Err(error) => Err(fault(&error, fuel)),
-    }
-}
-
-impl Strategy for Running {
-    fn restore(
-        &mut self,
-        geometry: Geometry,
-        live: &[(AllocationId, Vec<Extent>)],
-    ) -> Result<(), ComponentFault> {
-        let geometry = face::Geometry {
-            size: geometry.size,
-            granule: geometry.granule,
-        };
-        self.refuel(0)?;
-        let face = self.world.gpumm_memory_allocator();
-        if live.is_empty() {
-            return settle(face.call_init(&mut self.store, geometry), self.fuel);
-        }
-        settle(
-            face.call_restore_begin(&mut self.store, geometry),
-            self.fuel,
-        )?;
-        live.chunks(PART).try_for_each(|part| self.part(part))?;
+    fn restore_end(&mut self, live: usize) -> Result<(), ComponentFault> {
         // The end may sort everything that came in parts.
-        self.refuel(live.len() * 4)?;
+        self.refuel(live.saturating_mul(4))?;
         let face = self.world.gpumm_memory_allocator();
         settle(face.call_restore_end(&mut self.store), self.fuel)
     }
@@ -157,5 +150,19 @@ impl Strategy for Running {
         let face = self.world.gpumm_memory_allocator();
         face.call_execute(&mut self.store, commands)
             .map_err(|e| fault(&e, self.fuel))
+    }
+
+    fn statistics(&mut self) -> Result<Statistics, ComponentFault> {
+        self.refuel(0)?;
+        let face = self.world.gpumm_memory_allocator();
+        let told = face.call_statistics(&mut self.store);
+        let told = told.map_err(|e| fault(&e, self.fuel))?;
+        Ok(Statistics {
+            used_bytes: told.used_bytes,
+            free_bytes: told.free_bytes,
+            largest_hole: told.largest_hole,
+            allocations: told.allocations,
+            holes: told.holes,
+        })
     }
 }

@@ -1,0 +1,135 @@
+//! The planner's part in replacing a strategy: what happens between two batches.
+
+use super::Planner;
+use crate::error::{ComponentFault, Error};
+use crate::parts::{Strategy, StrategySource};
+use crate::slot::{Change, Part, ShadowReport, Slot, StrategyFault, StrategySwap};
+use gpumm_contract::Geometry;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Planner {
+    fn slot(&mut self) -> Result<&mut Slot, Error> {
+        let vram = self.vram;
+        let slot = self.desk()?.broker.slot(vram);
+        slot.ok_or_else(|| Error::System("the device has no strategy".into()))
+    }
+
+    /// Does something to the slot that needs to know what lives.
+    fn with_live<T>(
+        &mut self,
+        act: impl FnOnce(&mut Slot, Vec<(gpumm_contract::AllocationId, gpumm_contract::Extents)>) -> T,
+    ) -> Result<T, Error> {
+        let vram = self.vram;
+        let desk = self.desk()?;
+        let live = desk.broker.live(&desk.ledger, vram);
+        Ok(act(self.slot()?, live))
+    }
+
+    /// Begins to prepare a newcomer, which needs a geometry first.
+    ///
+    /// Errors: another one is being prepared.
+    pub(crate) fn begin_strategy(&mut self) -> Result<Geometry, Error> {
+        let slot = self.slot()?;
+        match slot.prepare() {
+            true => Ok(slot.geometry),
+            false => Err(Error::SwapInProgress),
+        }
+    }
+
+    /// The next part of what lived when the preparation began; none when it is complete.
+    pub(crate) fn strategy_part(&mut self) -> Result<Option<Part>, Error> {
+        let vram = self.vram;
+        let desk = self.desk()?;
+        let slot = desk.broker.slot(vram);
+        Ok(slot.and_then(|slot| slot.slice(&desk.ledger)))
+    }
+
+    /// What came and went since the preparation began, or since the last time.
+    pub(crate) fn strategy_changes(&mut self) -> Result<Vec<Change>, Error> {
+        Ok(self.slot()?.missed())
+    }
+
+    /// Gives the preparation up.
+    pub(crate) fn abandon_strategy(&mut self) {
+        if let Ok(slot) = self.slot() {
+            slot.abandon();
+        }
+    }
+
+    /// Makes a prepared newcomer serve.
+    ///
+    /// Errors: it does not take what it has missed; the old one goes on.
+    pub(crate) fn switch_strategy(
+        &mut self,
+        source: Arc<dyn StrategySource>,
+        newcomer: Box<dyn Strategy>,
+    ) -> Result<Result<(), ComponentFault>, Error> {
+        self.parts.strategy = source.clone();
+        Ok(self.slot()?.switch(source, newcomer))
+    }
+
+    /// Makes a newcomer serve that takes everything at once.
+    ///
+    /// Errors: as [`Planner::switch_strategy`].
+    pub(crate) fn switch_strategy_whole(
+        &mut self,
+        source: Arc<dyn StrategySource>,
+        newcomer: Box<dyn Strategy>,
+    ) -> Result<Result<(), ComponentFault>, Error> {
+        self.with_live(|slot, live| slot.switch_whole(source, newcomer, &live))
+    }
+
+    /// Brings the strategy back that served before.
+    ///
+    /// Errors: there is none, or it does not start.
+    pub(crate) fn roll_back_strategy(&mut self) -> Result<(), Error> {
+        let back = self.with_live(|slot, live| slot.roll_back(&live))?;
+        let name = self.slot()?.source().name().to_owned();
+        let failed = |fault| Error::Component { name, fault };
+        back.ok_or(Error::NoWayBack)?.map_err(failed)
+    }
+
+    /// Says how long the last swap has kept requests waiting, and returns it.
+    pub(crate) fn strategy_paused(&mut self, pause: Duration) -> Result<StrategySwap, Error> {
+        let swap = self.slot()?.paused(pause);
+        swap.ok_or_else(|| Error::System("no strategy was swapped".into()))
+    }
+
+    /// Swaps of the strategy so far, those that were rolled back among them.
+    pub(crate) fn strategy_swaps(&mut self) -> Vec<StrategySwap> {
+        self.slot()
+            .map(|slot| slot.swaps().to_vec())
+            .unwrap_or_default()
+    }
+
+    /// Faults of strategies so far.
+    pub(crate) fn strategy_faults(&mut self) -> Vec<StrategyFault> {
+        self.desk()
+            .map(|desk| desk.broker.faults().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Lets a strategy decide beside the serving one.
+    ///
+    /// Errors: it does not take what lives.
+    pub(crate) fn begin_shadow(
+        &mut self,
+        source: Arc<dyn StrategySource>,
+        newcomer: Box<dyn Strategy>,
+    ) -> Result<Result<(), ComponentFault>, Error> {
+        self.with_live(|slot, live| slot.begin_shadow(source, newcomer, live))
+    }
+
+    /// What the shadow has decided so far.
+    pub(crate) fn shadow_report(&mut self) -> Option<ShadowReport> {
+        self.slot().ok()?.shadow_report()
+    }
+
+    /// Ends the shadow.
+    pub(crate) fn end_shadow(&mut self) {
+        if let Ok(slot) = self.slot() {
+            slot.end_shadow();
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Making a newcomer serve, and the way back.
+
+use super::change::{Change, apply};
+use super::prepare::{Part, Preparation};
+use super::{Slot, StrategyFault};
+use crate::error::ComponentFault;
+use crate::ledger::Ledger;
+use crate::parts::{Strategy, StrategySource};
+use gpumm_contract::{AllocationId, Extents};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many decisions of a newcomer may still send it back.
+const PROBATION: u64 = 1024;
+/// How many changes are kept for the strategy that served before; behind that the way back is a
+/// restore from the facts.
+const KEPT: usize = 1 << 14;
+
+/// A strategy took over from another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StrategySwap {
+    /// Who decided before.
+    pub from: String,
+    /// Who was brought in.
+    pub to: String,
+    /// Live allocations carried over.
+    pub live: u64,
+    /// The longest that any request had to wait for the swap.
+    pub pause: Duration,
+    /// Whether the newcomer was sent back because it failed soon after.
+    pub rolled_back: bool,
+    /// Why it was.
+    pub reason: Option<String>,
+}
+
+/// The strategy that served before a swap.
+pub(super) struct Previous {
+    source: Arc<dyn StrategySource>,
+    /// None when it has missed too much.
+    instance: Option<Box<dyn Strategy>>,
+    /// What it has missed.
+    changes: Vec<Change>,
+    /// Whether it was the built-in one in place of another that failed.
+    quarantined: bool,
+    /// Which of the slot's swaps it made way in.
+    swap: usize,
+    /// How many decisions had been made before.
+    since: u64,
+}
+
+impl Previous {
+    pub(super) fn note(&mut self, change: Change) {
+        if self.instance.is_some() {
+            self.changes.push(change);
+            if self.changes.len() > KEPT {
+                (self.instance, self.changes) = (None, Vec::new());
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// Begins to bring a newcomer up to date.
+    ///
+    /// Errors: `false` when another one is being prepared.
+    pub(crate) fn prepare(&mut self) -> bool {
+        if self.preparing.is_some() {
+            return false;
+        }
+        self.preparing = Some(Preparation::default());
+        true
+    }
+
+    /// The next part of the snapshot for the newcomer; none when it is complete.
+    pub(crate) fn slice(&mut self, ledger: &Ledger) -> Option<Part> {
+        self.preparing.as_mut()?.slice(ledger, self.memory)
+    }
+
+    /// What the newcomer has missed since the last time.
+    pub(crate) fn missed(&mut self) -> Vec<Change> {
+        let preparing = self.preparing.as_mut();
+        preparing.map(Preparation::changes).unwrap_or_default()
+    }
+
+    /// Gives a preparation up.
+    pub(crate) fn abandon(&mut self) {
+        self.preparing = None;
+    }
+
+    /// Makes a prepared newcomer serve, once it knows the rest; the old one stays at hand.
+    ///
+    /// Errors: it does not take what it has missed; the old one goes on.
+    pub(crate) fn switch(
+        &mut self,
+        source: Arc<dyn StrategySource>,
+        mut newcomer: Box<dyn Strategy>,
+    ) -> Result<(), ComponentFault> {
+        let missed = self.missed();
+        apply(&mut *newcomer, &missed)?;
+        self.preparing = None;
+        self.take_over(source, newcomer, false);
+        Ok(())
+    }
+
+    /// Makes a newcomer serve that takes everything that lives at once.
+    ///
+    /// Errors: it does not take it; the old one goes on.
+    pub(crate) fn switch_whole(
+        &mut self,
+        source: Arc<dyn StrategySource>,
+        mut newcomer: Box<dyn Strategy>,
+        live: &[(AllocationId, Extents)],
+    ) -> Result<(), ComponentFault> {
+        self.preparing = None;
+        newcomer.restore(self.geometry, live)?;
+        self.take_over(source, newcomer, false);
+        Ok(())
+    }
+
+    /// Brings the strategy back that served before the last swap; `None` when there is none.
+    ///
+    /// Errors: it does not take what came since; the present one goes on.
+    pub(crate) fn roll_back(
+        &mut self,
+        live: &[(AllocationId, Extents)],
+    ) -> Option<Result<(), ComponentFault>> {
+        let previous = self.previous.take()?;
+        let (source, quarantined) = (previous.source.clone(), previous.quarantined);
+        Some(self.revived(previous, live).map(|instance| {
+            self.take_over(source, instance, quarantined);
+        }))
+    }
+
+    fn take_over(
+        &mut self,
+        source: Arc<dyn StrategySource>,
+        instance: Box<dyn Strategy>,
+        quarantined: bool,
+    ) {
+        let swap = StrategySwap {
+            from: self.source().name().into(),
+            to: source.name().into(),
+            live: self.books.allocations,
+            pause: Duration::ZERO,
+            rolled_back: false,
+            reason: None,
+        };
+        self.previous = Some(Previous {
+            source: self.source().clone(),
+            instance: Some(std::mem::replace(&mut self.running, instance)),
+            changes: Vec::new(),
+            quarantined: self.quarantined,
+            swap: self.swaps.len(),
+            since: self.books.decisions,
+        });
+        self.swaps.push(swap);
+        self.source = source;
+        self.quarantined = quarantined;
+        self.books.newcomer();
+    }
+
+    /// Says how long requests have waited for the last swap.
+    pub(crate) fn paused(&mut self, pause: Duration) -> Option<StrategySwap> {
+        let last = self.swaps.last_mut()?;
+        last.pause = pause;
+        Some(last.clone())
+    }
+
+    /// The strategy before the last swap, if the newcomer is still on probation.
+    pub(super) fn previous_on_probation(&mut self) -> Option<Previous> {
+        let decisions = self.books.decisions;
+        let early = |p: &mut Previous| decisions - p.since < PROBATION && !self.quarantined;
+        self.previous.take_if(early)
+    }
+
+    /// Sends a newcomer back that has failed.
+    ///
+    /// Errors: the old one does not take what came since.
+    pub(super) fn roll_back_after(
+        &mut self,
+        previous: Previous,
+        fault: &ComponentFault,
+        live: &[(AllocationId, Extents)],
+    ) -> Result<(), ComponentFault> {
+        let (source, quarantined) = (previous.source.clone(), previous.quarantined);
+        let name = self.source().name().to_owned();
+        self.note(name, fault, source.name());
+        if let Some(swap) = self.swaps.get_mut(previous.swap) {
+            swap.rolled_back = true;
+            swap.reason = Some(fault.to_string());
+        }
+        self.restarts += 1;
+        (self.source, self.quarantined) = (source, quarantined);
+        self.running = self.revived(previous, live)?;
+        self.books.newcomer();
+        Ok(())
+    }
+
+    /// An instance of an earlier strategy that knows what lives now: what it has missed is told
+    /// to it, and where that does not work, a fresh one gets everything.
+    fn revived(
+        &self,
+        previous: Previous,
+        live: &[(AllocationId, Extents)],
+    ) -> Result<Box<dyn Strategy>, ComponentFault> {
+        if let Some(mut instance) = previous.instance {
+            let pending = self.pending.iter().map(|(change, _)| change.clone());
+            let mut missed = previous.changes;
+            missed.extend(pending);
+            if apply(&mut *instance, &missed).is_ok() {
+                return Ok(instance);
+            }
+        }
+        let mut fresh = previous.source.build()?;
+        fresh.restore(self.geometry, live)?;
+        Ok(fresh)
+    }
+}
+
+impl StrategyFault {
+    /// What happened, in one sentence.
+    pub fn sentence(&self) -> String {
+        format!(
+            "strategy {} failed ({}), {} took over",
+            self.name, self.fault, self.replaced_by
+        )
+    }
+}

@@ -49,6 +49,11 @@ pub type Executed = (Box<dyn SlotDesk>, Result<Vec<u64>, ComponentFault>);
 
 /// A strategy: decides which bytes of one arena an allocation gets.
 pub trait Strategy: Send {
+    /// Begins with an empty arena, forgetting everything.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn init(&mut self, geometry: Geometry) -> Result<(), ComponentFault>;
+
     /// Begins a restore: forgets everything and takes a geometry.
     ///
     /// Errors: the component is unusable afterwards.
@@ -74,6 +79,9 @@ pub trait Strategy: Send {
     ) -> Result<(), ComponentFault> {
         /// Allocations per part.
         const PART: usize = 4096;
+        if live.is_empty() {
+            return self.init(geometry);
+        }
         self.restore_begin(geometry)?;
         live.chunks(PART)
             .try_for_each(|part| self.restore_part(part))?;

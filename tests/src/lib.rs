@@ -2,7 +2,8 @@
 //!
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
-//! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`strategies`] misbehave;
+//! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`small_traces`] replays
+//! recorded traces with small buffers; [`strategies`] misbehave;
 //! [`template`] adds a strategy to a copy of the workspace; [`tables`] runs the sg-table component alone,
 //! [`planning`] a mechanism alone; [`moves`] orders moves and failures of them, [`killing`] ends mechanisms
 //! between calls; [`workloads`] are the streams that benches replay.
@@ -21,6 +22,7 @@ pub mod native;
 pub mod planning;
 pub mod program;
 pub mod shadow;
+pub mod small_traces;
 pub mod strategies;
 pub mod tables;
 pub mod template;

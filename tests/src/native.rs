@@ -100,6 +100,10 @@ impl<T: Tables + Default + Send + Debug + 'static> MechanismSource for NativeMan
 struct NativeStrategy<A>(A);
 
 impl<A: Allocator + Send> Strategy for NativeStrategy<A> {
+    fn init(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.0.init(geometry).map_err(refused)
+    }
+
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
         self.0.restore_begin(geometry).map_err(refused)
     }

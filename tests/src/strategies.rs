@@ -46,6 +46,10 @@ struct Twisting {
 }
 
 impl Strategy for Twisting {
+    fn init(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.inner.init(geometry)
+    }
+
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
         self.inner.restore_begin(geometry)
     }

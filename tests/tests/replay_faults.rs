@@ -1,39 +1,20 @@
 //! Recorded traces on a device that fails on purpose: what can be saved is saved, what is lost is
 //! named, and nothing is ever corrupt.
-//!
-//! The traces are real ones with buffers of a 128th of their size: as many requests, less to copy.
 #![allow(clippy::unwrap_used)]
 
 use gpumm::capture::{Capture, Operation, Repaired};
 use gpumm::parts::MechanismSource;
 use gpumm::wasm::WasmMechanism;
-use gpumm_cli::replay::{self, Hooks, ReplayOptions, Summary, SwapAt, Tenants, Verify};
+use gpumm_cli::replay::{self, Hooks, ReplayOptions, SwapAt, SwapTo, Tenants};
 use gpumm_components::{MECHANISM_TRAP, patch_trap, trap_site};
 use gpumm_hw::sim::{FaultRule, SimControl};
 use gpumm_tests::program::call;
-use gpumm_trace::{EventKind, Options, Trace};
-use serde_json::Value;
+use gpumm_tests::small_traces::{FORWARD, TRAINING, json, options, run, trace};
+use gpumm_trace::{EventKind, Trace};
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// 1,499 events; its jobs, copies and fills are about 5,000 operations.
-const FORWARD: &str = "cs336_forward_fp32_ctx128.csv.gz";
-/// 8,376 events.
-const TRAINING: &str = "torch_cpu_resnet18_train.csv.gz";
-
-fn trace(name: &str) -> Trace {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("traces")
-        .join(name);
-    let mut trace = gpumm_trace::import(File::open(path).unwrap(), name, Options::default());
-    for event in trace.iter_mut().flat_map(|t| &mut t.events) {
-        event.bytes = (event.bytes / 128).max(1);
-    }
-    trace.unwrap()
-}
 
 /// A file of such a trace for the program.
 fn csv(folder: &Path, trace: &Trace) -> String {
@@ -49,47 +30,6 @@ fn csv(folder: &Path, trace: &Trace) -> String {
     let path = folder.join("trace.csv");
     fs::write(&path, csv).unwrap();
     path.to_string_lossy().into_owned()
-}
-
-/// So many per cent of the live peak, and faults.
-fn options(trace: &Trace, percent: u64, rules: &[&str]) -> ReplayOptions {
-    let peak = trace.stats().live_peak_bytes;
-    let vram = (peak * percent / 100).next_multiple_of(4096);
-    ReplayOptions {
-        verify: Verify::Full,
-        faults: rules.iter().map(|r| r.parse().unwrap()).collect(),
-        patience: Some(Duration::from_millis(20)),
-        ..ReplayOptions::new("trace", vram, (peak * 3).next_multiple_of(4096))
-    }
-}
-
-/// Runs twice; both must say the same, no byte may be corrupt, no component may have failed, and
-/// the faults must explain everything.
-#[track_caller]
-fn run(trace: &Trace, options: &ReplayOptions) -> Summary {
-    let once = replay::run(trace, options, Hooks::default()).unwrap();
-    let twice = replay::run(trace, options, Hooks::default()).unwrap();
-    let rules: Vec<String> = options.faults.iter().map(FaultRule::to_string).collect();
-    assert_eq!(
-        json(&once, &[]),
-        json(&twice, &[]),
-        "twice the same: {rules:?}"
-    );
-    assert_eq!(once.corrupt_bytes, 0, "{rules:?}");
-    assert!(once.is_good(), "{rules:?}: {:?}", once.details);
-    if options.restart_mechanism_every.is_none() {
-        assert_eq!(once.restarts, 0, "{rules:?}");
-    }
-    once
-}
-
-/// The JSON without what may differ.
-fn json(summary: &Summary, keys: &[&str]) -> Value {
-    let mut value = serde_json::to_value(summary).unwrap();
-    for key in keys.iter().chain(&["timing"]) {
-        value.as_object_mut().unwrap().remove(*key).unwrap();
-    }
-    value
 }
 
 /// What copies that fail change, when nothing is lost.
@@ -326,7 +266,10 @@ fn a_fresh_mechanism_takes_over_without_a_trace() {
     let trace = trace(FORWARD);
     let source =
         |bytes| Some(Arc::new(WasmMechanism::new("other", bytes)) as Arc<dyn MechanismSource>);
-    let swap = |part, source| SwapAt { part, source };
+    let swap = |part, source| SwapAt {
+        part,
+        by: SwapTo::Mechanism(source),
+    };
     for rules in [
         &[][..],
         &["lose device after 2500 ops", "fail copy every 9"],
@@ -362,7 +305,7 @@ fn a_fresh_mechanism_takes_over_without_a_trace() {
             ]
         );
         assert!(swapped.swaps[0].live == 0 && swapped.swaps[1].live > 0);
-        assert_eq!(swapped.timing.swap_pause_seconds.len(), 5);
+        assert_eq!(swapped.timing.swap_pause_ns.len(), 5);
     }
     // One that does not start: the old one goes on.
     let broken = patch_trap(MECHANISM_TRAP, trap_site::MANAGER_RESTORE_END, 1).unwrap();
@@ -489,7 +432,7 @@ fn what_makes_no_sense_is_one_line() {
         (&["--fault", "fail cpy"][..], 2, "copy"),
         (&["--fault", ""], 2, "--fault"),
         (&["--fault-seed", "x"], 2, "--fault-seed"),
-        (&["--swap", "50%"], 2, "50%:mechanism"),
+        (&["--swap", "50%"], 2, "50%:buddy"),
         (&["--swap", "101%:mechanism"], 2, "101"),
         (&["--swap", "5%:strategy"], 2, "mechanism"),
         (&["--swap", &swap], 3, "component"),

@@ -57,11 +57,13 @@ Faults:
   repaired and what was lost, and verifies everything else. --captures keeps what failed
   operations worked on ('gpumm help capture').
 
-Live upgrade:
-  --swap replaces the mechanism between two batches by another one, which is rebuilt from the
-  facts. The planner pauses, the device works on. If the new one does not start, the old one goes
-  on. 'mechanism' alone is a fresh one of the kind that the run began with: also the way back
-  from one out of a file.
+Swaps:
+  --swap replaces a component between two batches while the device works on. A strategy (by name
+  or FILE.wasm) takes over what lives where it lies; 'back' brings the one before it back, which
+  also happens by itself when the newcomer traps or lies within its first 1,024 decisions.
+  'mechanism' is a fresh one of the kind that the run began with, or one out of a file, rebuilt
+  from the facts. If the new one does not start, the old one goes on. --shadow asks a strategy
+  without doing what it says, and compares.
 
 Examples:
   gpumm replay snapshot.pickle
@@ -72,7 +74,9 @@ Examples:
   gpumm replay run.csv.gz --vram 60% --fault 'fail copy every 10' --captures captures
   gpumm replay run.csv.gz --vram 60% --fault 'fail copy 2%' --fault-seed 7 --verify full
   gpumm replay run.csv.gz --vram 60% --fault 'lose device after 5000 ops' --json -
+  gpumm replay run.csv.gz --vram 60% --swap 50%:buddy --swap 75%:back
   gpumm replay run.csv.gz --swap 50%:mechanism=new.wasm --swap 75%:mechanism
+  gpumm replay run.csv.gz --vram 60% --shadow range
   zcat run.csv.gz | gpumm replay - --vram 2GiB --json - | jq .evictions
 
 Exit status:
@@ -100,8 +104,8 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) system: Option<Bytes>,
 
-    /// Which component decides where in device memory a buffer goes: tlsf, buddy, or the file of
-    /// a component of your own (world gpumm:memory/strategy) [default: tlsf]
+    /// Which component decides where in device memory a buffer goes: tlsf, buddy, range, or the
+    /// file of a component of your own (world gpumm:memory/strategy) [default: tlsf]
     #[arg(long, value_name = "NAME|FILE.wasm")]
     pub(crate) strategy: Option<String>,
 
@@ -140,10 +144,16 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "DIR")]
     pub(crate) captures: Option<PathBuf>,
 
-    /// Replaces the mechanism after P% of the events by a fresh one, or by the one in a file. May
-    /// be repeated
-    #[arg(long = "swap", value_name = "P%:mechanism[=FILE.wasm]")]
+    /// After P% of the events, lets another strategy take over (its name, or FILE.wasm), the
+    /// one before it (back), or another mechanism (mechanism, mechanism=FILE.wasm). May be
+    /// repeated
+    #[arg(long = "swap", value_name = "P%:WHAT")]
     pub(crate) swaps: Vec<SwapArg>,
+
+    /// Asks another strategy beside the one that serves, does nothing that it says, and tells how
+    /// the two compare
+    #[arg(long, value_name = "NAME|FILE.wasm")]
+    pub(crate) shadow: Option<String>,
 
     /// How much system memory the device's DMA reaches at once [default: all]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
@@ -197,6 +207,7 @@ impl Replay {
             (self.fault_seed.is_some(), "--fault-seed"),
             (self.captures.is_some(), "--captures"),
             (!self.swaps.is_empty(), "--swap"),
+            (self.shadow.is_some(), "--shadow"),
             (self.gtt.is_some(), "--gtt"),
             (self.copy_engines.is_some(), "--copy-engines"),
             (self.touch.is_some(), "--touch"),

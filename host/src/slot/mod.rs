@@ -74,7 +74,7 @@ impl Slot {
         fallback: Arc<dyn StrategySource>,
     ) -> Result<Self, ComponentFault> {
         let mut running = source.build()?;
-        running.restore(geometry, &[])?;
+        running.init(geometry)?;
         Ok(Slot {
             memory,
             geometry,

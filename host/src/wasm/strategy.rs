@@ -95,6 +95,13 @@ impl Running {
     }
 }
 
+fn told(geometry: Geometry) -> face::Geometry {
+    face::Geometry {
+        size: geometry.size,
+        granule: geometry.granule,
+    }
+}
+
 fn settle(
     ended: wasmtime::Result<Result<(), face::Refusal>>,
     fuel: u64,
@@ -107,15 +114,17 @@ fn settle(
 }
 
 impl Strategy for Running {
+    fn init(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.refuel(0)?;
+        let face = self.world.gpumm_memory_allocator();
+        settle(face.call_init(&mut self.store, told(geometry)), self.fuel)
+    }
+
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
-        let geometry = face::Geometry {
-            size: geometry.size,
-            granule: geometry.granule,
-        };
         self.refuel(0)?;
         let face = self.world.gpumm_memory_allocator();
         settle(
-            face.call_restore_begin(&mut self.store, geometry),
+            face.call_restore_begin(&mut self.store, told(geometry)),
             self.fuel,
         )
     }

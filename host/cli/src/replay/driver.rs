@@ -9,6 +9,7 @@
 //! `contents.rs` tells what a later use finds.
 
 use super::contents::{Change, Contents, End};
+use super::shadow::ShadowDone;
 use super::start::start;
 use super::swap::Swaps;
 use super::tally::{Tally, check};
@@ -75,8 +76,11 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     let startup = began.elapsed().as_secs_f64();
     let began = Instant::now();
     let mut driver = Driver::new(options, device.clone());
+    if let Some(source) = &options.shadow {
+        device.shadow_strategy(source.clone())?;
+    }
     let mut swaps = Swaps::new(options, trace.events.len() as u64);
-    swaps.make(0, &device, &mut driver.tally)?;
+    swaps.turn(0, &device, &mut driver.tally)?;
     let mut in_batch = 0;
     for (done, event) in (1..).zip(&trace.events) {
         match event.kind {
@@ -88,14 +92,14 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
         if in_batch >= options.batch_events {
             in_batch = 0;
             driver.submit()?;
-            swaps.make(done, &device, &mut driver.tally)?;
+            swaps.turn(done, &device, &mut driver.tally)?;
             if let Some(progress) = &mut progress {
                 progress(done);
             }
         }
     }
     driver.submit()?;
-    swaps.make(trace.events.len() as u64, &device, &mut driver.tally)?;
+    swaps.turn(trace.events.len() as u64, &device, &mut driver.tally)?;
     loop {
         let lost = driver.tally.details.lost_jobs;
         driver.use_live()?;
@@ -107,6 +111,8 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
         }
     }
     device.end_log()?;
+    swaps.note_faults(trace.events.len() as u64, &device, &mut driver.tally)?;
+    driver.tally.shadow = device.shadow_report()?.map(ShadowDone::from);
     let seconds = began.elapsed().as_secs_f64();
     let report = device.report()?;
     let poisoned = driver.allocations(&report.poisoned);

@@ -2,7 +2,7 @@
 //!
 //! `start.rs` starts a device, `driver.rs` makes requests of a trace's events and follows what
 //! becomes of them, `contents.rs` knows what buffers hold, also when jobs fail, `swap.rs` replaces
-//! the mechanism on the way, `faults.rs` tells failures that were asked for from others, `tally.rs`
+//! components on the way, `shadow.rs` says what another strategy would have done, `faults.rs` tells failures that were asked for from others, `tally.rs`
 //! adds up, `summary.rs` is what came out (and the JSON), `report.rs` and `verdict.rs` say it to
 //! people, `log.rs` replays request logs, `parts.rs` brings components from files.
 
@@ -12,6 +12,7 @@ mod faults;
 mod log;
 mod parts;
 mod report;
+mod shadow;
 mod start;
 mod summary;
 mod swap;
@@ -20,9 +21,10 @@ mod verdict;
 
 pub use driver::run;
 pub(crate) use faults::FaultArg;
+pub use shadow::{Both, ShadowDone};
 pub use summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing};
 pub(crate) use swap::SwapArg;
-pub use swap::{SwapAt, SwapDone};
+pub use swap::{StrategyFaultDone, SwapAt, SwapDone, SwapTo};
 
 use crate::args::{Replay, TenantsKind, VerifyKind};
 use crate::exit::{Exit, Failure};
@@ -30,11 +32,13 @@ use crate::files::{self, Input, Whole};
 use crate::progress::Progress;
 use crate::size::{Size, system_default};
 use cap_std::fs::Dir;
+use gpumm::parts::StrategySource;
 use gpumm::wasm::WasmStrategy;
 use gpumm_hw::sim::{FaultRule, SimControl};
 use gpumm_trace::{Limits, Options, SNIFF_LEN, Sniffed, Trace};
 use serde::Serialize;
 use std::io::{BufWriter, Write};
+use std::sync::Arc;
 use std::time::Duration;
 use tally::Tally;
 
@@ -95,8 +99,10 @@ pub struct ReplayOptions {
     pub fault_seed: u64,
     /// How long a command of the device may hang; its own patience if `None`.
     pub patience: Option<Duration>,
-    /// When the mechanism is replaced by another one.
+    /// When a component is replaced by another one.
     pub swaps: Vec<SwapAt>,
+    /// A strategy that decides beside the one that serves.
+    pub shadow: Option<Arc<dyn StrategySource>>,
 }
 
 impl ReplayOptions {
@@ -120,6 +126,7 @@ impl ReplayOptions {
             fault_seed: 0,
             patience: None,
             swaps: Vec::new(),
+            shadow: None,
         }
     }
 }
@@ -154,6 +161,10 @@ pub(crate) fn command(args: &Replay) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, line));
     };
     known_strategy(args.strategy.as_deref())?;
+    if args.log.is_some() && args.swaps.iter().any(|swap| swap.what.changes_plans()) {
+        let line = "--log keeps requests, not who plans: it goes with --swap P%:mechanism only";
+        return Err(Failure::new(Exit::Usage, line));
+    }
     for (option, output) in [("--log", &args.log), ("--json", &args.json)] {
         if let Some(output) = output {
             files::refuse_same(trace, output, option)?;
@@ -280,6 +291,7 @@ fn options(
         faults,
         fault_seed: args.fault_seed.unwrap_or(defaults.fault_seed),
         swaps: parts::swaps(&args.swaps)?,
+        shadow: args.shadow.as_deref().map(parts::strategy).transpose()?,
         ..defaults
     })
 }

@@ -1,5 +1,6 @@
 //! Components from files: a strategy that is not built in, and other mechanisms.
 
+use super::swap::{SwapTo, What};
 use super::{SwapArg, SwapAt};
 use crate::args::Replay;
 use crate::exit::{Exit, Failure};
@@ -26,24 +27,12 @@ pub(super) fn chosen(args: &Replay) -> Result<Option<Parts>, Failure> {
     if args.mechanism.is_none() && !is_file(strategy) {
         return Ok(None);
     }
-    let built_in = |name: &str| {
-        let missing = || Failure::new(Exit::Usage, format!("there is no strategy '{name}'"));
-        WasmStrategy::built_in(name).ok_or_else(missing)
-    };
-    let strategy: Arc<dyn StrategySource> = if is_file(strategy) {
-        let path = Path::new(strategy);
-        let source = WasmStrategy::new(&stem(path), read(path)?);
-        // Tried once here, so that a file that does not fit is a file's fault.
-        source.build().map_err(|e| misfit(path, &e))?;
-        Arc::new(source)
-    } else {
-        Arc::new(built_in(strategy)?)
-    };
+    let strategy = self::strategy(strategy)?;
     let mechanism: Arc<dyn MechanismSource> = match &args.mechanism {
         Some(path) => self::mechanism("mechanism", path)?,
         None => Arc::new(WasmMechanism::built_in()),
     };
-    let fallback = Arc::new(built_in("tlsf")?);
+    let fallback = self::strategy("tlsf")?;
     Ok(Some(Parts {
         mechanism,
         strategy,
@@ -51,16 +40,38 @@ pub(super) fn chosen(args: &Replay) -> Result<Option<Parts>, Failure> {
     }))
 }
 
-/// The replacements of the mechanism that a command line asks for.
+/// A strategy by its name, or by its file.
+///
+/// Errors: as [`chosen`]; there is none of that name.
+pub(super) fn strategy(strategy: &str) -> Result<Arc<dyn StrategySource>, Failure> {
+    if !is_file(strategy) {
+        super::known_strategy(Some(strategy))?;
+        let source = WasmStrategy::built_in(strategy);
+        let missing = || Failure::new(Exit::Usage, format!("there is no strategy '{strategy}'"));
+        return Ok(Arc::new(source.ok_or_else(missing)?));
+    }
+    let path = Path::new(strategy);
+    let source = WasmStrategy::new(&stem(path), read(path)?);
+    // Tried once here, so that a file that does not fit is a file's fault.
+    source.build().map_err(|e| misfit(path, &e))?;
+    Ok(Arc::new(source))
+}
+
+/// The replacements that a command line asks for.
 ///
 /// Errors: as [`chosen`].
 pub(super) fn swaps(args: &[SwapArg]) -> Result<Vec<SwapAt>, Failure> {
     let swap = |arg: &SwapArg| {
-        let source = arg.file.as_deref().map(|path| mechanism(&stem(path), path));
-        Ok(SwapAt {
-            part: arg.part,
-            source: source.transpose()?,
-        })
+        let by = match &arg.what {
+            What::Mechanism(file) => {
+                let source = file.as_deref().map(|path| mechanism(&stem(path), path));
+                SwapTo::Mechanism(source.transpose()?)
+            }
+            What::Strategy(name) => SwapTo::Strategy(strategy(name)?),
+            What::Back => SwapTo::Back,
+        };
+        let part = arg.part;
+        Ok(SwapAt { part, by })
     };
     args.iter().map(swap).collect()
 }

@@ -1,7 +1,7 @@
 //! What a replay found, for people.
 
 use super::log::LogSummary;
-use super::verdict::{swapped, verdict};
+use super::verdict::{beside, replaced, swapped, verdict};
 use super::{Summary, Tenants, Verify};
 use crate::size::human;
 use indicatif::{HumanCount, HumanDuration, HumanFloatCount};
@@ -55,6 +55,7 @@ fn times(part: u64, whole: u64) -> String {
 
 pub(super) fn took(seconds: f64) -> String {
     match seconds {
+        s if s < 1e-3 => format!("{:.0} us", s * 1e6),
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.2} s"),
         s => HumanDuration(Duration::from_secs_f64(s)).to_string(),
@@ -142,8 +143,14 @@ pub(super) fn text(s: &Summary) -> String {
             ),
         );
     fault_rows(&mut t, s);
-    for (swap, pause) in s.swaps.iter().zip(&s.timing.swap_pause_seconds) {
+    for (swap, pause) in s.swaps.iter().zip(&s.timing.swap_pause_ns) {
         t.row("swap", swapped(swap, *pause));
+    }
+    for fault in &s.strategy_faults {
+        t.row("strategy fault", replaced(fault));
+    }
+    if let Some(shadow) = &s.shadow {
+        t.row("shadow", beside(shadow));
     }
     t.row(
         "crossings",

@@ -1,6 +1,6 @@
 //! What a replay found, and the JSON of it.
 
-use super::{SwapDone, Tenants, Verify, faults};
+use super::{ShadowDone, StrategyFaultDone, SwapDone, Tenants, Verify, faults};
 use gpumm_hw::sim::FaultRule;
 use serde::Serialize;
 
@@ -80,10 +80,14 @@ pub struct Summary {
     pub failed_operations: u64,
     /// The files of error captures.
     pub captures: Vec<String>,
-    /// Replacements of the mechanism; how long each took is in [`Timing::swap_pause_seconds`].
+    /// Replacements of components that were asked for, in order.
     pub swaps: Vec<SwapDone>,
-    /// Replacements that did not start, so that the old mechanism went on.
+    /// Replacements that did not start, so that the old component went on.
     pub failed_swaps: u64,
+    /// Faults of strategies, and who answered in their place.
+    pub strategy_faults: Vec<StrategyFaultDone>,
+    /// What the strategy would have done that decided beside.
+    pub shadow: Option<ShadowDone>,
     /// Calls of the mechanism, one per batch.
     pub crossings: u64,
     /// Operations in its plans.
@@ -142,8 +146,8 @@ pub struct Timing {
     pub bytes_per_second_moved: f64,
     /// Bytes checked per second.
     pub bytes_per_second_verified: f64,
-    /// How long each replacement of the mechanism kept the planner from serving, in seconds.
-    pub swap_pause_seconds: Vec<f64>,
+    /// The longest that a request had to wait for each of the swaps, in nanoseconds.
+    pub swap_pause_ns: Vec<u64>,
 }
 
 impl Timing {
@@ -162,7 +166,7 @@ impl Timing {
             events_per_second: rate(events),
             bytes_per_second_moved: rate(moved),
             bytes_per_second_verified: rate(verified),
-            swap_pause_seconds: Vec::new(),
+            swap_pause_ns: Vec::new(),
         }
     }
 }

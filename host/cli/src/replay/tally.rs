@@ -1,7 +1,7 @@
 //! What is added up during a replay, and the summary of it.
 
 use super::summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing, hex};
-use super::{ReplayOptions, SwapDone, Verify, faults};
+use super::{ReplayOptions, ShadowDone, StrategyFaultDone, SwapDone, Verify, faults};
 use gpumm::contract::plan::Status;
 use gpumm::job::Check;
 use gpumm::{DeviceReport, Error};
@@ -30,7 +30,9 @@ pub(super) struct Tally {
     pub(super) faults_injected: u64,
     pub(super) swaps: Vec<SwapDone>,
     pub(super) failed_swaps: u64,
-    pub(super) pauses: Vec<f64>,
+    pub(super) pauses: Vec<u64>,
+    pub(super) strategy_faults: Vec<StrategyFaultDone>,
+    pub(super) shadow: Option<ShadowDone>,
     pub(super) details: Details,
 }
 
@@ -183,12 +185,14 @@ impl Tally {
             captures: report.captures,
             swaps: self.swaps,
             failed_swaps: self.failed_swaps,
+            strategy_faults: self.strategy_faults,
+            shadow: self.shadow,
             crossings: report.crossings,
             plan_ops: report.counts.plan_ops,
             plans_digest: hex(&report.plans_digest),
             restarts: report.restarts,
             timing: Timing {
-                swap_pause_seconds: self.pauses,
+                swap_pause_ns: self.pauses,
                 ..Timing::new(startup, seconds, events, moved, verified)
             },
             details: self.details,

@@ -1,7 +1,7 @@
 //! What a replay found, in one paragraph; after a failure with what to try.
 
 use super::report::{count, counted, took};
-use super::{Summary, SwapDone, Verify, faults};
+use super::{Both, ShadowDone, StrategyFaultDone, Summary, SwapDone, Verify, faults};
 use crate::size::human;
 use std::fmt::Write as _;
 
@@ -160,15 +160,52 @@ fn poisoned(s: &Summary) -> String {
     text
 }
 
-/// A replacement of the mechanism, and how to go back.
-pub(super) fn swapped(swap: &SwapDone, pause: f64) -> String {
+/// A replacement of a component, and how to go back.
+pub(super) fn swapped(swap: &SwapDone, pause_ns: u64) -> String {
+    let end = match &swap.reason {
+        Some(why) => format!(
+            "then {} failed ({why}) and {} came back",
+            swap.to, swap.from
+        ),
+        None => "--swap P%:back, or to the name, goes back".into(),
+    };
     format!(
-        "after event {}: {} -> {}, {} carried over, a pause of {}; a later --swap goes back",
+        "after event {}: {} -> {}, {} live carried over, a pause of {}; {end}",
         count(swap.at_event),
         swap.from,
         swap.to,
-        counted(swap.live, "live buffer"),
-        took(pause)
+        count(swap.live),
+        took(pause_ns as f64 / 1e9)
+    )
+}
+
+/// A fault of a strategy, and who answered in its place.
+pub(super) fn replaced(fault: &StrategyFaultDone) -> String {
+    format!(
+        "by event {}, {} failed: {}; {} answered in its place",
+        count(fault.at_event),
+        fault.name,
+        fault.error,
+        fault.fallback
+    )
+}
+
+/// What the strategy would have done that decided beside.
+pub(super) fn beside(shadow: &ShadowDone) -> String {
+    if let Some(fault) = &shadow.fault {
+        return format!("{} failed: {fault}; nothing came of it", shadow.shadow);
+    }
+    let of = |what: Both| format!("{} / {}", count(what.serving), count(what.shadow));
+    let bytes = |what: Both| format!("{} / {}", human(what.serving), human(what.shadow));
+    format!(
+        "{} / {}: high water {}, refusals {} of {}, holes {}, largest hole {}",
+        shadow.serving,
+        shadow.shadow,
+        bytes(shadow.high_water_bytes),
+        of(shadow.refusals),
+        count(shadow.wishes),
+        of(shadow.holes),
+        bytes(shadow.largest_hole_bytes)
     )
 }
 
@@ -191,7 +228,7 @@ fn advice(s: &Summary) -> &'static str {
         (true, true) => "try a larger --vram and a larger --system",
         (true, false) => "try a larger --vram",
         (false, true) => "try a larger --system",
-        (false, false) if s.failed_swaps > 0 => "the old mechanism went on",
+        (false, false) if s.failed_swaps > 0 => "the old component went on",
         (false, false) if !faults::unexplained(s).is_empty() => BUG,
         (false, false) => "try again with GPUMM_LOG=warn, which tells which component failed",
     }

@@ -1,0 +1,35 @@
+//! One file per adversary.
+
+pub(crate) mod answers_another_number;
+pub(crate) mod endless_growth;
+pub(crate) mod endless_loop;
+pub(crate) mod frees_a_neighbour;
+pub(crate) mod frees_another;
+pub(crate) mod frees_for_an_allocate;
+pub(crate) mod huge_list;
+pub(crate) mod leaves_the_arena;
+pub(crate) mod leaves_the_range;
+pub(crate) mod misaligned;
+pub(crate) mod off_the_granule;
+pub(crate) mod one_place_for_two;
+pub(crate) mod overflows;
+pub(crate) mod overflows_the_stack;
+pub(crate) mod overlaps_a_live_extent;
+pub(crate) mod overlaps_by_a_granule;
+pub(crate) mod pieces_for_contiguous;
+pub(crate) mod refuses_a_good_command;
+pub(crate) mod refuses_with_room;
+pub(crate) mod same_extent_twice;
+pub(crate) mod statistics;
+pub(crate) mod straddles_the_end;
+pub(crate) mod too_few_answers;
+pub(crate) mod too_large;
+pub(crate) mod too_many_answers;
+pub(crate) mod too_small;
+pub(crate) mod traps;
+pub(crate) mod traps_while_restoring;
+pub(crate) mod truncated_item;
+pub(crate) mod unknown_operation;
+pub(crate) mod wrong_count;
+pub(crate) mod wrong_version;
+pub(crate) mod zero_length;

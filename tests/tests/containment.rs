@@ -90,6 +90,7 @@ fn is(fault: &ComponentFault, expected: Fault) -> bool {
         ComponentFault::Trap(_) => Kind::Trap,
         ComponentFault::Fuel(_) => Kind::Fuel,
         ComponentFault::Lie(_) => Kind::Lie,
+        ComponentFault::Restore(_) => Kind::Restore,
         ComponentFault::NotAComponent(_) => Kind::NotAComponent,
         _ => return false,
     };
@@ -172,12 +173,15 @@ contained! {
     truncated_item
     wrong_count
     unknown_operation
+    long_list
     huge_list
     traps
     endless_loop
     endless_growth
     overflows_the_stack
     traps_while_restoring
+    endless_restore
+    refuses_to_be_restored
 }
 
 #[test]

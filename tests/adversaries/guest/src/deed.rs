@@ -2,7 +2,7 @@
 
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::allocator::{
-    Allocate, Allocator, Answer, Block, Command, Failure, Geometry, Statistics,
+    Allocate, Allocator, Answer, Block, Command, Failure, Geometry, Refusal, Statistics,
 };
 use gpumm_contract::wire::{Item, Kind, Reader, WireError, Writer};
 use gpumm_contract::{AllocationId, Extent};
@@ -48,8 +48,8 @@ pub struct Deed {
     pub(crate) answers: Option<fn(&Scene<'_>, &mut Vec<Answer>) -> bool>,
     /// To the words of a list of answers.
     pub(crate) words: Option<fn(&mut Vec<u64>) -> bool>,
-    /// Whenever it is restored.
-    pub(crate) restoring: Option<fn() -> !>,
+    /// Whenever it is restored, instead of that.
+    pub(crate) restoring: Option<fn() -> Refusal>,
     /// To its statistics.
     pub(crate) statistics: Option<fn(&mut Statistics) -> bool>,
 }
@@ -84,7 +84,13 @@ impl Deed {
                 let mut pairs = commands.iter().zip(&mut answers);
                 pairs.any(|pair| match pair {
                     (Command::Allocate(wish), Answer::Extents(_, extents)) => {
-                        change(scene, wish, extents)
+                        // A copy: what was no chance must not be half done.
+                        let mut spoilt = extents.clone();
+                        let done = change(scene, wish, &mut spoilt);
+                        if done {
+                            *extents = spoilt;
+                        }
+                        done
                     }
                     _ => false,
                 })

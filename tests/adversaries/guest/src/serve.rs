@@ -80,7 +80,7 @@ impl Allocator for Strategy {
 
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
         if let Some(act) = deed().restoring {
-            act();
+            return Err(act());
         }
         self.restored = true;
         self.geometry = Some(geometry);

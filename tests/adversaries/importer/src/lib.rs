@@ -15,6 +15,7 @@ mod bindings {
     });
 }
 
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 struct Importer;
 
 // What is imported and not called would not be in the component.

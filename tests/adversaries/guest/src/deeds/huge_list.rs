@@ -1,15 +1,12 @@
-//! Answers with a list of millions of words.
+//! Answers with half of the memory that it may have.
 
+use super::long_list::lengthen;
 use crate::deed::Deed;
 
-/// A quarter of the memory that it may have.
-const WORDS: usize = 16 << 20;
+/// More than the engine lets pass.
+const WORDS: usize = 32 << 20;
 
 pub(crate) const DEED: Deed = Deed {
-    words: Some(|words| {
-        words.resize(WORDS, 1 << 8 | 3);
-        words[0] = u64::from(words[0] as u32) | (WORDS as u64) << 32;
-        true
-    }),
+    words: Some(|words| lengthen(words, WORDS)),
     ..Deed::HONEST
 };

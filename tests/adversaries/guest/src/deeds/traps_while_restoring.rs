@@ -5,6 +5,6 @@ use crate::deed::Deed;
 use gpumm_shell_support::trap;
 
 pub(crate) const DEED: Deed = Deed {
-    restoring: Some(trap::fail),
+    restoring: Some(|| trap::fail()),
     ..lie::DEED
 };

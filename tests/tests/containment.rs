@@ -2,14 +2,19 @@
 //! and neither tenant notices. The adversaries are in `tests/adversaries`.
 #![allow(clippy::unwrap_used)]
 
-use gpumm::parts::Parts;
+use gpumm::parts::{Parts, StrategySource};
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
 use gpumm::{ComponentFault, DeviceReport, Error, Pacing, StrategyFault};
 use gpumm_adversaries::{ADVERSARIES, Adversary, Expected, Fault, Kind, Wishes, component, honest};
+use gpumm_contract::allocator::{Allocate, Answer, Command};
+use gpumm_contract::wire::{self, Reader, Writer};
+use gpumm_contract::{AllocationId, Geometry};
 use gpumm_tests::demanding::Demanding;
 use gpumm_tests::fixture;
 use gpumm_tests::life::{Life, Tally};
 use std::sync::{Arc, OnceLock};
+use wasmtime::component::{Component, Linker, Val};
+use wasmtime::{Engine, Store};
 
 const VRAM: u64 = 4 << 20;
 /// Enough for everything: what is refused must not hang on the order of evictions.
@@ -234,4 +239,49 @@ fn without_a_number_the_adversary_is_honest() {
         assert_eq!(run.tenants, good(wishes).tenants);
         assert_eq!(run.report, good(wishes).report);
     }
+}
+
+#[test]
+fn refuses_with_room_does() {
+    let bytes = component("refuses-with-room", 1).unwrap();
+    let mut strategy = WasmStrategy::new("refusing", bytes).build().unwrap();
+    let geometry = Geometry {
+        size: VRAM,
+        granule: 4096,
+    };
+    strategy.restore(geometry, &[]).unwrap();
+    let number = AllocationId(1);
+    let mut commands = Writer::new(wire::Kind::Commands);
+    Command::Allocate(Allocate::plain(number, 4096)).encode(&mut commands);
+    let answers = strategy.execute(commands.words()).unwrap();
+    let mut reader = Reader::new(&answers, wire::Kind::Answers).unwrap();
+    let answer = Answer::decode(&reader.next().unwrap().unwrap()).unwrap();
+    let largest_hole = 0;
+    assert_eq!(
+        answer,
+        Answer::NoSpace {
+            number,
+            largest_hole
+        }
+    );
+}
+
+#[test]
+fn statistics_lies() {
+    let engine = Engine::default();
+    let bytes = component("statistics", 1).unwrap();
+    let built = Component::new(&engine, bytes).unwrap();
+    let mut store = Store::new(&engine, ());
+    let linker = Linker::new(&engine);
+    let instance = linker.instantiate(&mut store, &built).unwrap();
+    let face = instance.get_export_index(&mut store, None, "gpumm:memory/allocator@0.1.0");
+    let at = instance.get_export_index(&mut store, face.as_ref(), "statistics");
+    let statistics = instance.get_func(&mut store, at.unwrap()).unwrap();
+    let mut ended = [Val::Bool(false)];
+    statistics.call(&mut store, &[], &mut ended).unwrap();
+    let [Val::Record(fields)] = &ended else {
+        panic!("{ended:?}");
+    };
+    // There is no arena yet, so every sum is 0 in truth.
+    assert!(fields.contains(&("free-bytes".into(), Val::U64(4096))));
 }

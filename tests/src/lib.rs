@@ -2,8 +2,8 @@
 //!
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
-//! starts Runtimes whose engines a test can hold; [`program`] calls the built `gpumm`; [`small_traces`] replays
-//! recorded traces with small buffers; [`strategies`] misbehave;
+//! starts Runtimes whose engines a test can hold; [`demanding`] wants more of strategies; [`program`] calls the
+//! built `gpumm`; [`small_traces`] replays recorded traces with small buffers; [`strategies`] misbehave;
 //! [`template`] adds a strategy to a copy of the workspace; [`tables`] runs the sg-table component alone,
 //! [`planning`] a mechanism alone; [`moves`] orders moves and failures of them, [`killing`] ends mechanisms
 //! between calls; [`workloads`] are the streams that benches replay.
@@ -14,6 +14,7 @@
 )]
 
 pub mod crowd;
+pub mod demanding;
 pub mod fixture;
 pub mod killing;
 pub mod life;

@@ -85,6 +85,8 @@ pub enum Part {
     Cli,
     /// `tests`.
     Tests,
+    /// `tests/adversaries` and below: strategies that do harm.
+    Adversaries,
     /// `tests/suite`: what every strategy is tested with.
     Suite,
     /// `tests/peers`: allocators of others, to compare with.
@@ -104,6 +106,9 @@ impl Part {
             "host/cli" => Part::Cli,
             "host/trace" => Part::Trace,
             "tests" => Part::Tests,
+            "tests/adversaries" | "tests/adversaries/guest" | "tests/adversaries/importer" => {
+                Part::Adversaries
+            }
             "tests/suite" => Part::Suite,
             "tests/peers" => Part::Peers,
             "xtask" => Part::Xtask,
@@ -125,12 +130,22 @@ impl Part {
             Logic | Suite => &[Contract],
             Glue => &[Contract, Glue],
             Shell => &[Contract, Glue, Logic],
+            Adversaries => &[Contract, Glue, Logic, Adversaries],
             Bundle => &[Glue],
             Host => &[Contract, Hardware, Bundle],
             Cli => &[Host, Hardware, Trace],
             Peers => &[Contract, Logic, Trace, Host, Tests],
             Tests => &[
-                Contract, Logic, Suite, Glue, Bundle, Hardware, Trace, Host, Cli,
+                Contract,
+                Logic,
+                Suite,
+                Adversaries,
+                Glue,
+                Bundle,
+                Hardware,
+                Trace,
+                Host,
+                Cli,
             ],
         }
     }

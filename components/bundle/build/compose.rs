@@ -1,5 +1,6 @@
 //! Core modules become components; the mechanism's parts become one component.
 
+use crate::encode::encode;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use wac_graph::types::Package;
@@ -45,13 +46,6 @@ pub(crate) fn bundle(modules: Vec<(String, Vec<u8>)>) -> Result<Bundle> {
         parts: single,
         strategies,
     })
-}
-
-fn encode(module: &[u8]) -> Result<Vec<u8>> {
-    wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(module)?
-        .encode()
 }
 
 /// The components of the mechanism, and the graph that composes them.

@@ -9,16 +9,12 @@ use std::{env, fs};
 const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "component";
 
-/// A component folder with a shell.
+/// A package that becomes a component.
 pub(crate) struct Shell {
-    /// The folder's name.
+    /// What the component is called: its folder's name.
     pub(crate) name: String,
-}
-
-impl Shell {
-    fn package(&self) -> String {
-        format!("gpumm-{}-shell", self.name)
-    }
+    /// The package.
+    pub(crate) package: String,
 }
 
 /// A build of all components.
@@ -92,11 +88,14 @@ pub(crate) fn find(workspace: &Path) -> Result<Vec<Shell>> {
     Ok(folders
         .iter()
         .filter_map(name)
-        .map(|name| Shell { name })
+        .map(|name| Shell {
+            package: format!("gpumm-{name}-shell"),
+            name,
+        })
         .collect())
 }
 
-/// Builds the shells and returns each one's folder name and core module.
+/// Builds the shells and returns each one's name and core module.
 pub(crate) fn build(
     workspace: &Path,
     nested: &Path,
@@ -126,7 +125,7 @@ pub(crate) fn build(
     cargo.arg("--target-dir").arg(&target);
     shells
         .iter()
-        .for_each(|shell| _ = cargo.args(["--package", &shell.package()]));
+        .for_each(|shell| _ = cargo.args(["--package", &shell.package]));
     if let Variant::Trap = variant {
         cargo.args(["--features", "trap"]);
     }
@@ -144,7 +143,7 @@ pub(crate) fn build(
     let modules = target.join(TARGET).join(PROFILE);
     let read = |shell: &Shell| {
         let path = modules
-            .join(shell.package().replace('-', "_"))
+            .join(shell.package.replace('-', "_"))
             .with_extension("wasm");
         let module = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok((shell.name.clone(), module))

@@ -2,12 +2,15 @@
 //! (`guest.rs`), encoding and composition (`compose.rs`), bytes and a table into `OUT_DIR`.
 
 mod compose;
+mod encode;
 mod guest;
+mod place;
 
 use anyhow::{Context, Result};
+use place::Place;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
@@ -36,42 +39,6 @@ fn build() -> Result<()> {
     }
     write(&place.out.join("strategies.rs"), table.as_bytes())?;
     watch(&place.workspace)
-}
-
-/// Where things are.
-struct Place {
-    /// The workspace's root.
-    workspace: PathBuf,
-    /// `OUT_DIR`.
-    out: PathBuf,
-    /// The target directory of the nested builds, shared by all profiles of the outer one.
-    nested: PathBuf,
-}
-
-impl Place {
-    fn from_env() -> Result<Self> {
-        let dir = |name| {
-            env::var_os(name)
-                .map(PathBuf::from)
-                .with_context(|| format!("{name} is not set"))
-        };
-        let out = dir("OUT_DIR")?;
-        let workspace = dir("CARGO_MANIFEST_DIR")?
-            .ancestors()
-            .nth(2)
-            .context("components/bundle is in the workspace")?
-            .to_owned();
-        // Cargo marks the root of a target directory with this file.
-        let target = out
-            .ancestors()
-            .find(|dir| dir.join("CACHEDIR.TAG").is_file())
-            .unwrap_or(&out);
-        Ok(Place {
-            workspace,
-            nested: target.join("components"),
-            out,
-        })
-    }
 }
 
 /// Builds one variant of all components, and returns the source text of its tables: strategies,

@@ -7,6 +7,8 @@
 //! site and countdown into the binary with [`patch`]. A new instance begins with the binary's
 //! values again, so a component that is restarted traps again after as many passes.
 
+use core::hint::black_box;
+
 /// The first two words of a marker block.
 pub const MAGIC: [u64; 2] = [0x7061_7274_6d6d_7570, 0x9e37_79b9_7f4a_7c15];
 
@@ -110,6 +112,55 @@ pub fn patch(wasm: &[u8], site: u64, countdown: u64) -> Option<Vec<u8>> {
     (!blocks.is_empty()).then_some(patched)
 }
 
+/// Counts a pass of a site; whether the build's countdown ends here.
+///
+/// For builds that do something of their own at a site; `false` without the feature `trap`.
+#[inline]
+pub fn due(site: u64) -> bool {
+    #[cfg(feature = "trap")]
+    return armed::due(site);
+    #[cfg(not(feature = "trap"))]
+    {
+        let _ = site;
+        false
+    }
+}
+
+/// The site that was written into the build; [`NEVER`] when none was, and without the feature
+/// `trap`.
+#[inline]
+pub fn chosen() -> u64 {
+    #[cfg(feature = "trap")]
+    return armed::chosen();
+    #[cfg(not(feature = "trap"))]
+    NEVER
+}
+
+/// Traps.
+pub fn fail() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    panic!("a trap site was reached")
+}
+
+/// Never comes back.
+pub fn run_for_ever() -> ! {
+    let mut turns = 0u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+/// Takes memory until there is no more.
+pub fn take_everything() -> ! {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        // Not written to: that would be a matter of fuel.
+        taken.push(black_box(Vec::with_capacity(1 << 20)));
+    }
+}
+
 #[cfg(feature = "trap")]
 mod armed {
     use super::{GROW, LOOP, MAGIC, NEVER};
@@ -125,51 +176,34 @@ mod armed {
         AtomicU64::new(NEVER),
     ];
 
-    #[inline(never)]
-    pub(super) fn at(site: u64) {
+    pub(super) fn chosen() -> u64 {
         // The values stand in the binary for tests to overwrite: without the black box the
         // optimiser, which sees every store, would take the site for a constant.
-        let [_, _, armed, countdown] = black_box(&BLOCK);
-        let wanted = armed.load(Relaxed);
+        black_box(&BLOCK)[2].load(Relaxed)
+    }
+
+    #[inline(never)]
+    pub(super) fn due(site: u64) -> bool {
+        let wanted = chosen();
         if wanted == NEVER || wanted & !(LOOP | GROW) != site {
-            return;
+            return false;
         }
+        let countdown = &black_box(&BLOCK)[3];
         let left = countdown.load(Relaxed).wrapping_sub(1);
         countdown.store(left, Relaxed);
-        if left == 0 {
-            if wanted & LOOP != 0 {
-                run_for_ever();
-            }
-            if wanted & GROW != 0 {
-                take_everything();
-            }
-            fail();
+        left == 0
+    }
+
+    #[inline(never)]
+    pub(super) fn at(site: u64) {
+        if !due(site) {
+            return;
         }
-    }
-
-    fn run_for_ever() -> ! {
-        let mut turns = 0u64;
-        loop {
-            turns = black_box(turns.wrapping_add(1));
+        match chosen() {
+            wanted if wanted & LOOP != 0 => super::run_for_ever(),
+            wanted if wanted & GROW != 0 => super::take_everything(),
+            _ => super::fail(),
         }
-    }
-
-    fn take_everything() -> ! {
-        let mut taken: Vec<Vec<u8>> = Vec::new();
-        loop {
-            // Not written to: that would be a matter of fuel.
-            taken.push(black_box(Vec::with_capacity(1 << 20)));
-        }
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn fail() -> ! {
-        core::arch::wasm32::unreachable()
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn fail() -> ! {
-        panic!("a trap site was reached")
     }
 }
 

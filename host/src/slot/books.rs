@@ -14,7 +14,7 @@ const SAMPLE: u64 = 64;
 /// So few allocations are looked through for every refusal.
 const FEW: u64 = 256;
 /// Calls between two looks at the statistics.
-const CALLS: u64 = 256;
+const CALLS: u64 = 64;
 
 /// Sums over what lives in the arena, and what is held against a strategy.
 ///

@@ -98,6 +98,13 @@ fn one_line(error: &wasmtime::Error) -> String {
     text.lines().next().unwrap_or("no reason given").to_owned()
 }
 
+/// The first lines of an error and of its causes: what could not be done, with what, and why.
+fn whole_line(error: &wasmtime::Error) -> String {
+    let first = |cause: String| cause.lines().next().unwrap_or("").to_owned();
+    let causes: Vec<String> = error.chain().map(|c| first(c.to_string())).collect();
+    causes.join(": ")
+}
+
 /// The name of a failed call.
 fn fault(error: &wasmtime::Error, fuel: u64) -> ComponentFault {
     match error.downcast_ref::<Trap>() {

@@ -1,7 +1,7 @@
 //! A strategy in its Store, with fuel and a memory cap.
 
 use super::bindings::strategy as wit;
-use super::{Role, engines, fault, one_line};
+use super::{Role, engines, fault, one_line, whole_line};
 use crate::capture::Component;
 use crate::error::ComponentFault;
 use crate::parts::{Strategy, StrategySource};
@@ -67,7 +67,8 @@ impl StrategySource for WasmStrategy {
         store.set_fuel(FUEL).map_err(misfit)?;
         // Nothing is offered: a strategy that imports a function is refused here, by name.
         let linker = Linker::new(&engines.strategy);
-        let world = wit::Strategy::instantiate(&mut store, &component, &linker).map_err(misfit)?;
+        let world = wit::Strategy::instantiate(&mut store, &component, &linker)
+            .map_err(|e| ComponentFault::NotAComponent(whole_line(&e)))?;
         Ok(Box::new(Running {
             store,
             world,

@@ -1,0 +1,10 @@
+//! Lies, and never ends when its restarted self is restored.
+
+use super::overlaps_a_live_extent as lie;
+use crate::deed::Deed;
+use gpumm_shell_support::trap;
+
+pub(crate) const DEED: Deed = Deed {
+    restoring: Some(|| trap::run_for_ever()),
+    ..lie::DEED
+};

@@ -99,8 +99,14 @@ fn is(fault: &ComponentFault, expected: Fault) -> bool {
 
 fn adversary(name: &str) -> (&'static Adversary, WasmStrategy) {
     let row = ADVERSARIES.iter().find(|row| row.name == name);
-    let bytes = component(name, CHANCE).expect("an adversary");
-    (row.expect("an adversary"), WasmStrategy::new(name, bytes))
+    let row = row.expect("an adversary");
+    let chance = match row.expected {
+        // The host looks for it only now and then.
+        Expected::AtOnce(_) => 1,
+        _ => CHANCE,
+    };
+    let bytes = component(name, chance).expect("an adversary");
+    (row, WasmStrategy::new(name, bytes))
 }
 
 /// Runs an adversary that the host must stop.

@@ -4,14 +4,15 @@
 #![allow(clippy::unwrap_used)]
 
 use gpumm::log::LogReader;
-use gpumm::parts::Parts;
+use gpumm::parts::{Parts, StrategySource};
 use gpumm::wasm::{WasmMechanism, WasmStrategy};
-use gpumm::{Error, LogReport, Pacing, Runtime, replay_log};
+use gpumm::{Error, LogReport, Pacing, Runtime, RuntimeBuilder, replay_log};
 use gpumm_cli::replay::{self, Hooks, ReplayOptions, Summary, Verify};
 use gpumm_components::{MECHANISM_TRAP, patch_trap, strategy_trap, trap_site as site};
 use gpumm_hw::sim::{Sabotage, SimControl};
 use gpumm_tests::life::Life;
 use gpumm_tests::native;
+use gpumm_tests::strategies::Fickle;
 use gpumm_trace::{Options, Trace};
 use serde_json::Value;
 use std::fs::File;
@@ -203,6 +204,13 @@ impl Write for Kept {
 
 /// Replays a log as the command line does.
 fn again(log: &[u8]) -> Result<LogReport, Error> {
+    again_with(log, |builder| builder)
+}
+
+fn again_with(
+    log: &[u8],
+    more: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder,
+) -> Result<LogReport, Error> {
     let mut reader = LogReader::new(log)?;
     let header = reader.header();
     // A damaged header is not what this is about.
@@ -215,7 +223,43 @@ fn again(log: &[u8]) -> Result<LogReport, Error> {
         .sim(vram)
         .system_memory(system)
         .pacing(Pacing::Given);
-    replay_log(&mut reader, &runtime.build()?, |_| {})
+    replay_log(&mut reader, &more(runtime).build()?, |_| {})
+}
+
+#[test]
+fn a_strategy_that_answers_differently_the_next_time_is_found_by_its_log() {
+    let parts = |strategy: &Arc<dyn StrategySource>| Parts {
+        strategy: strategy.clone(),
+        ..native::parts("range")
+    };
+    for (strategy, differs) in [
+        (native::strategy("range"), false),
+        (
+            Arc::new(Fickle::new(native::strategy("range"))) as Arc<_>,
+            true,
+        ),
+    ] {
+        let kept = Kept::default();
+        let builder = Runtime::builder()
+            .sim(1 << 20)
+            .system_memory(8 << 20)
+            .log(kept.clone())
+            .parts(parts(&strategy));
+        let runtime = builder.pacing(Pacing::Window(2)).build().unwrap();
+        let mut life = Life::new(&runtime, 11, 2, 100_000);
+        (0..60).for_each(|_| life.step());
+        let tally = life.end();
+        let device = runtime.device(0).unwrap();
+        device.drain().unwrap();
+        device.end_log().unwrap();
+        assert_eq!((tally.corrupt, device.strategy_fault_count()), (0, 0));
+        let log = kept.0.lock().unwrap().clone();
+        let report = again_with(&log, |builder| builder.parts(parts(&strategy))).unwrap();
+        // It is told, and no byte is wrong for it.
+        assert_eq!(report.different > 0, differs, "{report:?}");
+        assert_eq!(report.first_different.is_some(), differs, "{report:?}");
+        assert_eq!((report.corrupt_bytes, report.cut_short), (0, differs));
+    }
 }
 
 #[test]

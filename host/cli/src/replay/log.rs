@@ -31,6 +31,8 @@ pub(super) struct LogSummary {
     pub(super) different_batches: u64,
     /// From 0.
     pub(super) first_different_batch: Option<u64>,
+    /// Whether the rest was left out, because it no longer fits the plans.
+    pub(super) cut_short: bool,
     pub(super) high_water_bytes: u64,
     pub(super) evictions: u64,
     pub(super) swap_ins: u64,
@@ -184,6 +186,7 @@ fn summary(path: String, header: LogHeader, report: &LogReport, timing: LogTimin
         requests: report.requests,
         different_batches: report.different,
         first_different_batch: report.first_different,
+        cut_short: report.cut_short,
         high_water_bytes: device.high_water_bytes,
         evictions: device.counts.evictions,
         swap_ins: device.counts.swap_ins,

@@ -280,9 +280,13 @@ pub(super) fn log_verdict(s: &LogSummary) -> String {
         ),
         Some(first) => format!(
             "The plans of {} of {} differ, first those of batch {first} (counted from 0): the log \
-             was changed, or another version of the components made it.",
+             was changed, or another version of the components made it.{}",
             count(s.different_batches),
-            counted(s.batches, "batch")
+            counted(s.batches, "batch"),
+            match s.cut_short {
+                true => " What follows in the log no longer fits and was left out.",
+                false => "",
+            }
         ),
     }
 }

@@ -242,9 +242,16 @@ impl Broker {
         self.slots.get_mut(&memory)
     }
 
-    /// What lives for the strategy of a memory type, between two batches.
-    pub(crate) fn live(&self, ledger: &Ledger, memory: MemoryTypeId) -> Live {
-        live_now(ledger, &self.overlay, memory)
+    /// The slot of a memory type, and what lives for its strategy for whoever asks, between two
+    /// batches.
+    pub(crate) fn slot_and_live<'a>(
+        &'a mut self,
+        ledger: &'a Ledger,
+        memory: MemoryTypeId,
+    ) -> (Option<&'a mut Slot>, impl FnMut() -> Live + 'a) {
+        let overlay = &self.overlay;
+        let live = move || live_now(ledger, overlay, memory);
+        (self.slots.get_mut(&memory), live)
     }
 
     /// Faults of strategies so far.

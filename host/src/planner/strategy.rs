@@ -1,6 +1,6 @@
 //! The planner's part in replacing a strategy: what happens between two batches.
 
-use super::Planner;
+use super::{Desk, Planner};
 use crate::error::{ComponentFault, Error};
 use crate::parts::{Strategy, StrategySource};
 use crate::slot::{Change, Part, ShadowReport, Slot, StrategyFault, StrategySwap};
@@ -12,18 +12,19 @@ impl Planner {
     fn slot(&mut self) -> Result<&mut Slot, Error> {
         let vram = self.vram;
         let slot = self.desk()?.broker.slot(vram);
-        slot.ok_or_else(|| Error::System("the device has no strategy".into()))
+        slot.ok_or_else(no_strategy)
     }
 
     /// Does something to the slot that needs to know what lives.
     fn with_live<T>(
         &mut self,
-        act: impl FnOnce(&mut Slot, Vec<(gpumm_contract::AllocationId, gpumm_contract::Extents)>) -> T,
+        act: impl FnOnce(&mut Slot, &mut dyn FnMut() -> Part) -> T,
     ) -> Result<T, Error> {
         let vram = self.vram;
-        let desk = self.desk()?;
-        let live = desk.broker.live(&desk.ledger, vram);
-        Ok(act(self.slot()?, live))
+        let Desk { ledger, broker } = self.desk()?;
+        let (slot, live) = broker.slot_and_live(ledger, vram);
+        let slot = slot.ok_or_else(no_strategy)?;
+        Ok(act(slot, &mut { live }))
     }
 
     /// Begins to prepare a newcomer, which needs a geometry first.
@@ -77,14 +78,14 @@ impl Planner {
         source: Arc<dyn StrategySource>,
         newcomer: Box<dyn Strategy>,
     ) -> Result<Result<(), ComponentFault>, Error> {
-        self.with_live(|slot, live| slot.switch_whole(source, newcomer, &live))
+        self.with_live(|slot, live| slot.switch_whole(source, newcomer, &live()))
     }
 
     /// Brings the strategy back that served before.
     ///
     /// Errors: there is none, or it does not start.
     pub(crate) fn roll_back_strategy(&mut self) -> Result<(), Error> {
-        let back = self.with_live(|slot, live| slot.roll_back(&live))?;
+        let back = self.with_live(|slot, live| slot.roll_back(live))?;
         let name = self.slot()?.source().name().to_owned();
         let failed = |fault| Error::Component { name, fault };
         back.ok_or(Error::NoWayBack)?.map_err(failed)
@@ -118,7 +119,7 @@ impl Planner {
         source: Arc<dyn StrategySource>,
         newcomer: Box<dyn Strategy>,
     ) -> Result<Result<(), ComponentFault>, Error> {
-        self.with_live(|slot, live| slot.begin_shadow(source, newcomer, live))
+        self.with_live(|slot, live| slot.begin_shadow(source, newcomer, live()))
     }
 
     /// What the shadow has decided so far.
@@ -132,4 +133,8 @@ impl Planner {
             slot.end_shadow();
         }
     }
+}
+
+fn no_strategy() -> Error {
+    Error::System("the device has no strategy".into())
 }

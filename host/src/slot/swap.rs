@@ -122,7 +122,7 @@ impl Slot {
     /// Errors: it does not take what came since; the present one goes on.
     pub(crate) fn roll_back(
         &mut self,
-        live: &[(AllocationId, Extents)],
+        live: &mut dyn FnMut() -> Part,
     ) -> Option<Result<(), ComponentFault>> {
         let previous = self.previous.take()?;
         let (source, quarantined) = (previous.source.clone(), previous.quarantined);
@@ -191,7 +191,7 @@ impl Slot {
         }
         self.restarts += 1;
         (self.source, self.quarantined) = (source, quarantined);
-        self.running = self.revived(previous, live)?;
+        self.running = self.revived(previous, &mut || live.to_vec())?;
         self.books.newcomer();
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Slot {
     fn revived(
         &self,
         previous: Previous,
-        live: &[(AllocationId, Extents)],
+        live: &mut dyn FnMut() -> Part,
     ) -> Result<Box<dyn Strategy>, ComponentFault> {
         if let Some(mut instance) = previous.instance {
             let pending = self.pending.iter().map(|(change, _)| change.clone());
@@ -212,7 +212,7 @@ impl Slot {
             }
         }
         let mut fresh = previous.source.build()?;
-        fresh.restore(self.geometry, live)?;
+        fresh.restore(self.geometry, &live())?;
         Ok(fresh)
     }
 }

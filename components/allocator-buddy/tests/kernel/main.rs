@@ -3,7 +3,7 @@
 
 mod cases;
 
-use cases::packed::Packed;
+use cases::packed::{Library, Packed};
 use cases::pool::Subject;
 use gpumm_allocator_buddy::Buddy;
 use gpumm_contract::{AllocationId, Extent};
@@ -22,7 +22,7 @@ impl Subject for Buddy {
 }
 
 /// As much of it as a component shows.
-impl Subject for Packed<Buddy> {
+impl Subject for Packed<Library<Buddy>> {
     fn clear_bytes(&self) -> Option<u64> {
         None
     }
@@ -35,5 +35,5 @@ impl Subject for Packed<Buddy> {
 /// Checks the same of the library, and of the library behind its packed lists.
 fn each(check: impl Fn(&mut dyn Subject)) {
     check(&mut Buddy::default());
-    check(&mut Packed::<Buddy>::default());
+    check(&mut Packed::<Library<Buddy>>::default());
 }

@@ -7,9 +7,64 @@ use gpumm_contract::allocator::{
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{AllocationId, Extent};
 
+/// A strategy as a component shows it.
+pub(crate) trait Face {
+    fn init(&mut self, geometry: Geometry) -> Result<(), Refusal>;
+    fn resize(&mut self, geometry: Geometry) -> Result<(), Refusal>;
+    fn execute(&mut self, commands: &[u64]) -> Vec<u64>;
+    fn restore_begin(&mut self, geometry: Geometry) -> Result<(), Refusal>;
+    fn restore_part(&mut self, allocations: &[u64]) -> Result<(), Refusal>;
+    fn restore_end(&mut self) -> Result<(), Refusal>;
+    fn statistics(&self) -> Statistics;
+    fn blocks(&self, from: u64, limit: usize) -> Vec<Block>;
+    fn validate(&self) -> Result<(), &'static str>;
+}
+
+/// A library, as its shell shows it.
+#[derive(Default)]
+pub(crate) struct Library<S>(pub(crate) S);
+
+impl<S: Allocator> Face for Library<S> {
+    fn init(&mut self, geometry: Geometry) -> Result<(), Refusal> {
+        self.0.init(geometry)
+    }
+
+    fn resize(&mut self, geometry: Geometry) -> Result<(), Refusal> {
+        self.0.resize(geometry)
+    }
+
+    fn execute(&mut self, commands: &[u64]) -> Vec<u64> {
+        execute(&mut self.0, commands)
+    }
+
+    fn restore_begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
+        self.0.restore_begin(geometry)
+    }
+
+    fn restore_part(&mut self, allocations: &[u64]) -> Result<(), Refusal> {
+        restore_part(&mut self.0, allocations)
+    }
+
+    fn restore_end(&mut self) -> Result<(), Refusal> {
+        self.0.restore_end()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.0.statistics()
+    }
+
+    fn blocks(&self, from: u64, limit: usize) -> Vec<Block> {
+        self.0.blocks(from, limit)
+    }
+
+    fn validate(&self) -> Result<(), &'static str> {
+        self.0.validate()
+    }
+}
+
 /// A strategy that is asked in packed lists.
 #[derive(Default)]
-pub(crate) struct Packed<S>(pub(crate) S);
+pub(crate) struct Packed<F>(pub(crate) F);
 
 /// What one command is answered by whoever executes packed lists.
 pub(crate) fn ask(execute: &mut dyn FnMut(&[u64]) -> Vec<u64>, command: Command) -> Answer {
@@ -23,9 +78,9 @@ pub(crate) fn ask(execute: &mut dyn FnMut(&[u64]) -> Vec<u64>, command: Command)
     answer
 }
 
-impl<S: Allocator> Packed<S> {
+impl<F: Face> Packed<F> {
     fn ask(&mut self, command: Command) -> Answer {
-        ask(&mut |words| execute(&mut self.0, words), command)
+        ask(&mut |words| self.0.execute(words), command)
     }
 
     /// The answer to a command that gives nothing but itself.
@@ -40,7 +95,7 @@ impl<S: Allocator> Packed<S> {
     }
 }
 
-impl<S: Allocator> Allocator for Packed<S> {
+impl<F: Face> Allocator for Packed<F> {
     fn init(&mut self, geometry: Geometry) -> Result<(), Refusal> {
         self.0.init(geometry)
     }
@@ -99,7 +154,7 @@ impl<S: Allocator> Allocator for Packed<S> {
     fn restore_part(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
         let mut out = Writer::new(Kind::Answers);
         assert!(encode_extents(number, extents, &mut out));
-        restore_part(&mut self.0, &out.finish())
+        self.0.restore_part(&out.finish())
     }
 
     fn restore_end(&mut self) -> Result<(), Refusal> {

@@ -135,7 +135,8 @@ impl Arena {
 
     /// Keeps a node that is not yet among the others.
     pub(crate) fn store(&mut self, node: Node) -> u32 {
-        self.used += node.units;
+        // Parts of a restore may overlap until its end, which refuses them.
+        self.used = self.used.wrapping_add(node.units);
         if self.spare == NONE {
             self.nodes.push(node);
             return (self.nodes.len() - 1) as u32;
@@ -148,7 +149,7 @@ impl Arena {
 
     /// Forgets a node that is not among the others, or no more.
     pub(crate) fn recycle(&mut self, at: u32) {
-        self.used -= self.node(at).units;
+        self.used = self.used.wrapping_sub(self.node(at).units);
         *self.node_mut(at) = Node {
             next: self.spare,
             ..Node::new(0, 0, SPARE, 0)

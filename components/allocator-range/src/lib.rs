@@ -18,11 +18,10 @@ mod tree;
 #[cfg(test)]
 mod tree_tests;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use arena::{Arena, HEAD, NONE, Node};
 use gpumm_contract::allocator::{
-    Allocate, Allocator, Block, Failure, Geometry, Refusal, Scan, Statistics,
+    Adopted, Allocate, Allocator, Block, Failure, Geometry, Refusal, Scan, Statistics,
 };
 use gpumm_contract::numbers::{LIMIT, Numbers};
 use gpumm_contract::{AllocationId, Extent};
@@ -47,8 +46,8 @@ pub struct RangeManager {
     numbers: Numbers,
     allocations: u64,
     roster: Roster,
-    /// While restoring: the adopted nodes by offset.
-    adopted: Option<BTreeMap<u64, u32>>,
+    /// While restoring: the adopted nodes.
+    adopted: Option<Adopted>,
 }
 
 impl Default for RangeManager {
@@ -310,7 +309,7 @@ impl Allocator for RangeManager {
 
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
         self.begin(geometry)?;
-        self.adopted = Some(BTreeMap::new());
+        self.adopted = Some(Adopted::default());
         Ok(())
     }
 
@@ -323,8 +322,16 @@ impl Allocator for RangeManager {
 
     fn restore_end(&mut self) -> Result<(), Refusal> {
         let adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
-        self.join(&adopted);
-        Ok(())
+        match adopted.in_order() {
+            Ok(pieces) => {
+                self.join(&pieces);
+                Ok(())
+            }
+            Err(why) => {
+                *self = RangeManager::new();
+                Err(why)
+            }
+        }
     }
 
     fn statistics(&self) -> Statistics {

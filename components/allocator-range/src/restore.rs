@@ -2,25 +2,24 @@
 
 use crate::RangeManager;
 use crate::arena::{HEAD, NONE, Node};
-use alloc::collections::BTreeMap;
-use gpumm_contract::allocator::Refusal;
+use gpumm_contract::allocator::{Adopted, Piece, Refusal};
 use gpumm_contract::{AllocationId, Extent};
 
 impl RangeManager {
     /// Files extents; they are put among the others by [`RangeManager::join`].
     pub(crate) fn file(
         &mut self,
-        adopted: &mut BTreeMap<u64, u32>,
+        adopted: &mut Adopted,
         number: AllocationId,
         extents: &[Extent],
     ) -> Result<(), Refusal> {
         self.unused(number)?;
+        let before = adopted.len();
         let mut first = NONE;
         // Backwards, so that the chain is in the caller's order.
         for extent in extents.iter().rev() {
-            let free = self.units(extent).filter(|&cut| self.free(adopted, cut));
-            let Some((offset, units)) = free else {
-                self.disown(adopted, first);
+            let Some((offset, units)) = self.units(extent) else {
+                self.disown(adopted, before);
                 return Err(Refusal::Extent);
             };
             let node = Node {
@@ -28,7 +27,7 @@ impl RangeManager {
                 ..Node::new(offset, units, number.0, 0)
             };
             first = self.arena.store(node);
-            adopted.insert(offset, first);
+            adopted.push(offset, offset + units, first);
         }
         if first == NONE {
             return Err(Refusal::Extent);
@@ -38,13 +37,13 @@ impl RangeManager {
         Ok(())
     }
 
-    /// Puts the adopted nodes in order. Holes are made from the top down, as if the lowest were
+    /// Puts the adopted nodes among the others. Holes are made from the top down, as if the lowest were
     /// the newest, whatever the order of the parts.
-    pub(crate) fn join(&mut self, adopted: &BTreeMap<u64, u32>) {
+    pub(crate) fn join(&mut self, pieces: &[Piece]) {
         let mut below = HEAD;
-        for &at in adopted.values() {
-            self.arena.link(at, below);
-            below = at;
+        for piece in pieces {
+            self.arena.link(piece.node, below);
+            below = piece.node;
         }
         loop {
             self.arena.open(below);
@@ -63,18 +62,12 @@ impl RangeManager {
         good.then(|| (extent.offset >> self.shift(), extent.bytes >> self.shift()))
     }
 
-    fn free(&self, adopted: &BTreeMap<u64, u32>, (offset, units): (u64, u64)) -> bool {
-        let last = adopted.range(..offset + units).next_back();
-        last.is_none_or(|(_, &at)| self.arena.node(at).end() <= offset)
-    }
-
-    fn disown(&mut self, adopted: &mut BTreeMap<u64, u32>, first: u32) {
-        let mut at = first;
-        while at != NONE {
-            let Node { offset, next, .. } = *self.arena.node(at);
-            adopted.remove(&offset);
-            self.arena.recycle(at);
-            at = next;
+    /// Forgets what came after the first so many.
+    fn disown(&mut self, adopted: &mut Adopted, before: usize) {
+        while adopted.len() > before
+            && let Some(piece) = adopted.pop()
+        {
+            self.arena.recycle(piece.node);
         }
     }
 }

@@ -8,6 +8,7 @@ use gpumm_strategy_suite::{Description, Expected, Model};
 const RANGE: Description<RangeManager> = Description {
     name: "range",
     any_alignment: true,
+    overlaps_show_late: true,
     scans: true,
     hints: false,
     expect: any_hole,

@@ -13,10 +13,9 @@ mod check;
 mod nodes;
 mod search;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use gpumm_contract::allocator::{
-    Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
+    Adopted, Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
 };
 use gpumm_contract::numbers::{self, LIMIT, Numbers};
 use gpumm_contract::{AllocationId, Extent};
@@ -40,8 +39,8 @@ pub struct Tlsf {
     arena: Arena,
     numbers: Numbers,
     allocations: u64,
-    /// While restoring: the adopted nodes by offset.
-    adopted: Option<BTreeMap<u64, u32>>,
+    /// While restoring: the adopted nodes.
+    adopted: Option<Adopted>,
 }
 
 impl Default for Tlsf {
@@ -205,7 +204,7 @@ impl Allocator for Tlsf {
 
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
         self.begin(geometry)?;
-        self.adopted = Some(BTreeMap::new());
+        self.adopted = Some(Adopted::default());
         Ok(())
     }
 
@@ -218,11 +217,15 @@ impl Allocator for Tlsf {
 
     fn restore_end(&mut self) -> Result<(), Refusal> {
         let adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
+        let Ok(pieces) = adopted.in_order() else {
+            *self = Tlsf::default();
+            return Err(Refusal::Extent);
+        };
         let mut end = 0;
-        for (offset, at) in adopted {
-            self.arena.append_hole(end, offset);
-            self.arena.append(at);
-            end = self.arena.node(at).end();
+        for piece in pieces {
+            self.arena.append_hole(end, piece.start);
+            self.arena.append(piece.node);
+            end = piece.end;
         }
         self.arena.append_hole(end, self.arena.size);
         // From the top down, so that every list begins with its lowest hole.
@@ -300,26 +303,24 @@ impl Tlsf {
     /// Files extents that another strategy chose; they are linked in address order at the end.
     fn file(
         &mut self,
-        adopted: &mut BTreeMap<u64, u32>,
+        adopted: &mut Adopted,
         number: AllocationId,
         extents: &[Extent],
     ) -> Result<(), Refusal> {
         self.unused(number)?;
+        let before = adopted.len();
         let mut first = NONE;
         // Backwards, so that the chain is in the caller's order.
         for extent in extents.iter().rev() {
-            let free = self
-                .units(extent)
-                .ok()
-                .filter(|&cut| self.untaken(adopted, cut));
-            let Some((offset, units)) = free else {
-                self.disown(adopted, first);
+            let Ok((offset, units)) = self.units(extent) else {
+                self.disown(adopted, before);
                 return Err(Refusal::Extent);
             };
             let node = Node::taken(offset, units, number.0, first);
             first = self.arena.store(node);
-            adopted.insert(offset, first);
-            self.arena.used += units;
+            adopted.push(offset, offset + units, first);
+            // Parts may overlap until the end, which refuses them.
+            self.arena.used = self.arena.used.wrapping_add(units);
         }
         if first == NONE {
             return Err(Refusal::Extent);
@@ -329,19 +330,13 @@ impl Tlsf {
         Ok(())
     }
 
-    fn untaken(&self, adopted: &BTreeMap<u64, u32>, (offset, units): (u64, u64)) -> bool {
-        let last = adopted.range(..offset + units).next_back();
-        last.is_none_or(|(_, &at)| self.arena.node(at).end() <= offset)
-    }
-
-    fn disown(&mut self, adopted: &mut BTreeMap<u64, u32>, first: u32) {
-        let mut at = first;
-        while at != NONE {
-            let node = *self.arena.node(at);
-            adopted.remove(&node.offset);
-            self.arena.used -= node.units;
-            self.arena.recycle(at);
-            at = node.chain();
+    /// Forgets what came after the first so many.
+    fn disown(&mut self, adopted: &mut Adopted, before: usize) {
+        while adopted.len() > before
+            && let Some(piece) = adopted.pop()
+        {
+            self.arena.used = self.arena.used.wrapping_sub(piece.end - piece.start);
+            self.arena.recycle(piece.node);
         }
     }
 }

@@ -6,6 +6,7 @@ use gpumm_strategy_suite::Description;
 
 const TLSF: Description<Tlsf> = Description {
     name: "tlsf",
+    overlaps_show_late: true,
     ..Description::one_extent(Tlsf::new)
 };
 

@@ -51,6 +51,8 @@ pub struct Description<S> {
     /// Whether an allocation of several extents is adopted; otherwise it is
     /// [`Refusal::Unsupported`].
     pub adopts_several: bool,
+    /// Whether it is only said at the end of a restore that extents overlap.
+    pub overlaps_show_late: bool,
     /// Whether what was done before a restore shows in the answers after it.
     pub history_shows: bool,
     /// Whether `trim` is offered; where not it is [`Refusal::Unsupported`].
@@ -82,6 +84,7 @@ impl<S> Description<S> {
             most_granules: u64::MAX,
             any_alignment: false,
             adopts_several: true,
+            overlaps_show_late: false,
             history_shows: true,
             trims: false,
             resets: false,

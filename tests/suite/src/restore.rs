@@ -3,9 +3,9 @@
 use crate::cases::{Pair, granules, plain};
 use crate::description::{Description, Strategy};
 use crate::dice::Dice;
-use crate::model::Model;
+use crate::model::{Model, allocate};
 use crate::random::bytes;
-use gpumm_contract::allocator::Refusal;
+use gpumm_contract::allocator::{Failure, Refusal};
 use gpumm_contract::numbers::LIMIT;
 use gpumm_contract::{AllocationId, Extent};
 
@@ -31,15 +31,17 @@ pub fn a_restore_refuses_what_is_off_outside_or_taken<S: Strategy>(description: 
         at(15, 2),
         at(16, 1),
         odd(u64::MAX - (GRANULE - 1), GRANULE),
-        at(4, 2),
-        at(3, 2),
-        at(5, 1),
-        at(5, 2),
-        at(2, 8),
     ];
     for extent in wrong {
         let part = strategy.restore_part(AllocationId(2), &[extent]);
         assert_eq!(part, Err(Refusal::Extent), "{extent:?}");
+    }
+    for taken in [at(4, 2), at(3, 2), at(5, 1), at(5, 2), at(2, 8)] {
+        if !description.overlaps_show_late {
+            let part = strategy.restore_part(AllocationId(2), &[taken]);
+            assert_eq!(part, Err(Refusal::Extent), "{taken:?}");
+        }
+        overlap_is_refused(description, &[(1, &[at(4, 2)]), (2, &[taken])]);
     }
     let empty = strategy.restore_part(AllocationId(2), &[]);
     assert_eq!(empty, Err(Refusal::Extent));
@@ -63,6 +65,25 @@ pub fn a_restore_refuses_what_is_off_outside_or_taken<S: Strategy>(description: 
     }
 }
 
+/// The last of these parts, or the end, is refused; then nothing is served.
+fn overlap_is_refused<S: Strategy>(description: &Description<S>, parts: &[(u32, &[Extent])]) {
+    let mut strategy = (description.new)();
+    strategy.restore_begin(granules(16)).unwrap();
+    let ended = parts
+        .iter()
+        .try_for_each(|(number, extents)| strategy.restore_part(AllocationId(*number), extents));
+    if !description.overlaps_show_late {
+        assert_eq!(ended, Err(Refusal::Extent), "{parts:?}");
+        return;
+    }
+    assert_eq!(ended, Ok(()), "{parts:?}");
+    assert_eq!(strategy.restore_end(), Err(Refusal::Extent), "{parts:?}");
+    let served = allocate(&mut strategy, &plain(9, 1));
+    assert_eq!(served, Err(Failure::Refused(Refusal::Geometry)));
+    strategy.init(granules(16)).unwrap();
+    Model::new(16, GRANULE).compare(description, &strategy, 3);
+}
+
 /// A part that fails takes nothing, neither its number nor the extents before the wrong one.
 pub fn a_failed_part_leaves_nothing_behind<S: Strategy>(description: &Description<S>) {
     let mut strategy = (description.new)();
@@ -78,8 +99,13 @@ pub fn a_failed_part_leaves_nothing_behind<S: Strategy>(description: &Descriptio
     };
     // Each of them is right, together they are not.
     for twice in [at(7, 1), at(6, 2)] {
-        let part = strategy.restore_part(AllocationId(2), &[at(7, 1), twice]);
-        assert_eq!(part, Err(why), "{twice:?}");
+        if description.adopts_several {
+            overlap_is_refused(description, &[(2, &[at(7, 1), twice])]);
+        }
+        if !description.overlaps_show_late {
+            let part = strategy.restore_part(AllocationId(2), &[at(7, 1), twice]);
+            assert_eq!(part, Err(why), "{twice:?}");
+        }
     }
     strategy.restore_part(AllocationId(2), &[at(7, 1)]).unwrap();
     strategy.restore_end().unwrap();

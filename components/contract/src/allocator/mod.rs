@@ -21,10 +21,12 @@
 //! in order: `extents` (1, body pairs `offset, bytes`), `no-space` (2, body `largest hole`),
 //! `freed` (3), `refused` (4, body [`Refusal`] code), `done` (5, body a value).
 
+mod adopted;
 mod packed;
 mod run;
 mod wish;
 
+pub use adopted::{Adopted, Piece};
 pub use packed::{Answer, Command, encode_adopt, encode_extents, extents_of};
 pub use run::{execute, restore_part};
 pub use wish::{Allocate, Mode, Scan};
@@ -302,12 +304,13 @@ pub trait Allocator {
     /// Files one live allocation with exactly these extents, which another strategy may have
     /// chosen.
     ///
-    /// Errors: [`Refusal::Extent`], [`Refusal::NumberInUse`].
+    /// Errors: [`Refusal::Extent`], [`Refusal::NumberInUse`]. That extents overlap may be said here
+    /// or at the end.
     fn restore_part(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal>;
 
     /// Ends a restore; afterwards the strategy serves.
     ///
-    /// Errors: [`Refusal::Extent`] when extents overlap.
+    /// Errors: [`Refusal::Extent`] when extents overlap; then the strategy serves nothing.
     fn restore_end(&mut self) -> Result<(), Refusal>;
 
     /// Sums over the arena.

@@ -1,7 +1,7 @@
 //! Packed lists in, packed lists out.
 
 use super::packed::{ADOPT, adopted};
-use super::{Allocate, Allocator, Answer, Command, Failure, Refusal, encode_extents};
+use super::{Allocate, Allocator, Answer, Command, Failure, Refusal, encode_extents, extents_of};
 use crate::extent::Extent;
 use crate::id::AllocationId;
 use crate::wire::{Item, Kind, Reader, WireError, Writer};
@@ -148,11 +148,12 @@ pub fn restore_part(
     words: &[u64],
 ) -> Result<(), Refusal> {
     let mut reader = Reader::new(words, Kind::Answers).map_err(|_| Refusal::Malformed)?;
+    let mut all = Vec::new();
     while let Some(item) = reader.next().map_err(|_| Refusal::Malformed)? {
-        match Answer::decode(&item).map_err(|_| Refusal::Malformed)? {
-            Answer::Extents(number, extents) => strategy.restore_part(number, &extents)?,
-            _ => return Err(Refusal::Malformed),
-        }
+        let (number, extents) = extents_of(&item).ok_or(Refusal::Malformed)?;
+        all.clear();
+        all.extend(extents);
+        strategy.restore_part(number, &all)?;
     }
     Ok(())
 }

@@ -11,11 +11,12 @@ extern crate alloc;
 mod bins;
 mod check;
 mod nodes;
+mod restore;
 mod search;
 
 use alloc::vec::Vec;
 use gpumm_contract::allocator::{
-    Adopted, Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
+    Allocate, Allocator, Block, Failure, Geometry, Refusal, Statistics,
 };
 use gpumm_contract::numbers::{self, LIMIT, Numbers};
 use gpumm_contract::{AllocationId, Extent};
@@ -39,8 +40,8 @@ pub struct Tlsf {
     arena: Arena,
     numbers: Numbers,
     allocations: u64,
-    /// While restoring: the adopted nodes.
-    adopted: Option<Adopted>,
+    /// Between the begin and the end of a restore; the arena's nodes are in no order then.
+    restoring: bool,
 }
 
 impl Default for Tlsf {
@@ -54,7 +55,7 @@ impl Default for Tlsf {
             arena: Arena::new(0),
             numbers: Numbers::default(),
             allocations: 0,
-            adopted: None,
+            restoring: false,
         }
     }
 }
@@ -71,12 +72,12 @@ impl Tlsf {
         self.arena = Arena::new(geometry.size >> self.shift);
         self.numbers.clear();
         self.allocations = 0;
-        self.adopted = None;
+        self.restoring = false;
         Ok(())
     }
 
     fn serving(&self) -> Result<(), Refusal> {
-        if self.geometry.size != 0 && self.adopted.is_none() {
+        if self.geometry.size != 0 && !self.restoring {
             Ok(())
         } else {
             Err(Refusal::Geometry)
@@ -204,40 +205,28 @@ impl Allocator for Tlsf {
 
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), Refusal> {
         self.begin(geometry)?;
-        self.adopted = Some(Adopted::default());
+        self.restoring = true;
         Ok(())
     }
 
     fn restore_part(&mut self, number: AllocationId, extents: &[Extent]) -> Result<(), Refusal> {
-        let mut adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
-        let result = self.file(&mut adopted, number, extents);
-        self.adopted = Some(adopted);
-        result
+        match self.restoring {
+            true => self.file(number, extents),
+            false => Err(Refusal::Geometry),
+        }
     }
 
     fn restore_end(&mut self) -> Result<(), Refusal> {
-        let adopted = self.adopted.take().ok_or(Refusal::Geometry)?;
-        let Ok(pieces) = adopted.in_order() else {
-            *self = Tlsf::default();
-            return Err(Refusal::Extent);
-        };
-        let mut end = 0;
-        for piece in pieces {
-            self.arena.append_hole(end, piece.start);
-            self.arena.append(piece.node);
-            end = piece.end;
-        }
-        self.arena.append_hole(end, self.arena.size);
-        // From the top down, so that every list begins with its lowest hole.
-        let mut at = self.arena.last();
-        while at != NONE {
-            let node = *self.arena.node(at);
-            if node.is_hole() {
-                self.arena.file(at);
+        let restoring = core::mem::take(&mut self.restoring);
+        let joined = restoring && self.arena.join();
+        match (restoring, joined) {
+            (true, true) => Ok(()),
+            (true, false) => {
+                *self = Tlsf::default();
+                Err(Refusal::Extent)
             }
-            at = node.below;
+            (false, _) => Err(Refusal::Geometry),
         }
-        Ok(())
     }
 
     fn statistics(&self) -> Statistics {
@@ -298,45 +287,5 @@ impl Tlsf {
             bytes: wish.bytes,
         });
         Ok(())
-    }
-
-    /// Files extents that another strategy chose; they are linked in address order at the end.
-    fn file(
-        &mut self,
-        adopted: &mut Adopted,
-        number: AllocationId,
-        extents: &[Extent],
-    ) -> Result<(), Refusal> {
-        self.unused(number)?;
-        let before = adopted.len();
-        let mut first = NONE;
-        // Backwards, so that the chain is in the caller's order.
-        for extent in extents.iter().rev() {
-            let Ok((offset, units)) = self.units(extent) else {
-                self.disown(adopted, before);
-                return Err(Refusal::Extent);
-            };
-            let node = Node::taken(offset, units, number.0, first);
-            first = self.arena.store(node);
-            adopted.push(offset, offset + units, first);
-            // Parts may overlap until the end, which refuses them.
-            self.arena.used = self.arena.used.wrapping_add(units);
-        }
-        if first == NONE {
-            return Err(Refusal::Extent);
-        }
-        self.numbers.set(number.0, first);
-        self.allocations += 1;
-        Ok(())
-    }
-
-    /// Forgets what came after the first so many.
-    fn disown(&mut self, adopted: &mut Adopted, before: usize) {
-        while adopted.len() > before
-            && let Some(piece) = adopted.pop()
-        {
-            self.arena.used = self.arena.used.wrapping_sub(piece.end - piece.start);
-            self.arena.recycle(piece.node);
-        }
     }
 }

@@ -68,7 +68,7 @@ fn reference(name: &str) -> Option<[u64; 4]> {
     let table = fs::read_to_string(trace("reference.csv")).expect("it is there");
     let row = table.lines().find_map(|l| l.strip_prefix(name));
     let numbers = row?.strip_prefix(',')?.split(',').map(str::parse);
-    let numbers: Result<Vec<u64>, _> = numbers.collect();
+    let numbers: Result<Vec<u64>, _> = numbers.take(4).collect();
     numbers.ok()?.try_into().ok()
 }
 

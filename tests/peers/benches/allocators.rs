@@ -14,6 +14,7 @@ use gpumm_allocator_buddy::Buddy;
 use gpumm_allocator_range::RangeManager;
 use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::Geometry;
+use gpumm_contract::allocator::Mode;
 use gpumm_peers::growth::Steady;
 use gpumm_peers::places::Places;
 use gpumm_peers::recorded::{self, ARENA, REFERENCE};
@@ -57,15 +58,25 @@ const SUBJECTS: &[(&str, Make)] = &[
     ("range/component/1", |ids| slot("range", 1, ids)),
     ("range/component/64", |ids| slot("range", 64, ids)),
     ("range/component/1024", |ids| slot("range", 1024, ids)),
-    ("vma", |ids| Box::new(VirtualBlock::new(ids))),
-    ("offset-allocator", |ids| {
+    ("peer/vma", |ids| Box::new(VirtualBlock::new(ids))),
+    ("peer/offset-allocator", |ids| {
         Box::new(OffsetAllocator::new(ids))
     }),
-    ("range-alloc", |ids| Box::new(RangeAlloc::new(ids))),
-    ("buddy_system_allocator", |ids| {
+    ("peer/range-alloc", |ids| Box::new(RangeAlloc::new(ids))),
+    ("peer/buddy_system_allocator", |ids| {
         Box::new(BuddySystem::new(ids))
     }),
 ];
+
+/// The modes that the recordings' documentation knows, for the marks.
+const MODES: &[(&str, Make)] = &[
+    ("range/low", |ids| moded(ids, Mode::Low)),
+    ("range/best-low", |ids| moded(ids, Mode::BestLow)),
+];
+
+fn moded(ids: usize, mode: Mode) -> Box<dyn Subject> {
+    Box::new(Native::<RangeManager>::with_mode(ids, mode))
+}
 
 /// The bound of the ids of operations.
 fn ids(ops: &[Op]) -> usize {
@@ -185,7 +196,8 @@ fn high_water_rows(rows: &mut Vec<Row>) {
     };
     let traces = recorded::traces(folder.as_ref()).unwrap();
     for (trace, ops) in &traces {
-        for (subject, make) in SUBJECTS.iter().filter(|(name, _)| marks(name)) {
+        let subjects = SUBJECTS.iter().filter(|(name, _)| marks(name));
+        for (subject, make) in subjects.chain(MODES) {
             let mut places = Places::new(ARENA, ids(ops));
             let mut who = make(ids(ops));
             who.start(ARENA);

@@ -1,7 +1,8 @@
 //! Our strategies as libraries, called through the contract's trait.
 
 use crate::{Subject, Watch};
-use gpumm_contract::{AllocationId, Allocator, Extent, Geometry, allocator::Allocate};
+use gpumm_contract::allocator::{Allocate, Mode};
+use gpumm_contract::{AllocationId, Allocator, Extent, Geometry};
 use gpumm_tests::workloads::{Kind, Op};
 use std::hint::black_box;
 
@@ -12,6 +13,7 @@ pub struct Native<A> {
     live: Vec<bool>,
     extents: Vec<Extent>,
     granule: u64,
+    mode: Mode,
 }
 
 impl<A: Allocator + Default> Native<A> {
@@ -20,6 +22,14 @@ impl<A: Allocator + Default> Native<A> {
         Native {
             live: vec![false; ids],
             ..Self::default()
+        }
+    }
+
+    /// One that every wish prefers this hole of.
+    pub fn with_mode(ids: usize, mode: Mode) -> Self {
+        Native {
+            mode,
+            ..Self::new(ids)
         }
     }
 
@@ -33,7 +43,10 @@ impl<A: Allocator + Default> Native<A> {
                 }
             }
             _ => {
-                let wish = wish(op, self.granule);
+                let wish = Allocate {
+                    mode: self.mode,
+                    ..wish(op, self.granule)
+                };
                 let done = self.strategy.allocate(&wish, &mut self.extents);
                 self.live[op.id as usize] = done.is_ok();
             }

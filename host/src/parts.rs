@@ -93,6 +93,28 @@ pub trait Strategy: Send {
     /// Errors: the component is unusable afterwards.
     fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault>;
 
+    /// Serves a plain wish with one extent; its offset.
+    ///
+    /// `None`: nothing has changed, and [`execute`](Self::execute) knows more.
+    /// Errors: the component is unusable afterwards.
+    fn allocate_one(
+        &mut self,
+        number: AllocationId,
+        bytes: u64,
+    ) -> Result<Option<u64>, ComponentFault> {
+        let _ = (number, bytes);
+        Ok(None)
+    }
+
+    /// Gives back what is filed under a number.
+    ///
+    /// `false`: nothing has changed, and [`execute`](Self::execute) says why.
+    /// Errors: the component is unusable afterwards.
+    fn free_one(&mut self, number: AllocationId) -> Result<bool, ComponentFault> {
+        let _ = number;
+        Ok(false)
+    }
+
     /// What it says of its arena.
     ///
     /// Errors: the component is unusable afterwards.

@@ -121,6 +121,18 @@ impl<A: Allocator + Send> Strategy for NativeStrategy<A> {
         Ok(allocator::execute(&mut self.0, commands))
     }
 
+    fn allocate_one(
+        &mut self,
+        number: AllocationId,
+        bytes: u64,
+    ) -> Result<Option<u64>, ComponentFault> {
+        Ok(self.0.allocate_one(number, bytes))
+    }
+
+    fn free_one(&mut self, number: AllocationId) -> Result<bool, ComponentFault> {
+        Ok(self.0.free(number).is_ok())
+    }
+
     fn statistics(&mut self) -> Result<Statistics, ComponentFault> {
         Ok(self.0.statistics())
     }

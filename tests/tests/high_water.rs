@@ -1,5 +1,7 @@
 //! The highest byte that recorded traces need, beside what an independent program has computed.
 //!
+//! In both the arena grows when nothing fits. In a large one best fit leaves its tail alone for
+//! longer, since that is the largest hole, and needs less.
 //! Reads the traces of the repository, and those of the folder that `GPUMM_TRACES` names.
 #![allow(clippy::unwrap_used)]
 
@@ -11,11 +13,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// Far more room than needed.
-const ARENA: Geometry = Geometry {
-    size: 64 << 30,
-    granule: 256,
-};
+const GRANULE: u64 = 256;
 
 /// The traces of a folder and the folders in it, by name.
 fn traces(folder: &Path, found: &mut HashMap<String, PathBuf>) {
@@ -30,29 +28,47 @@ fn traces(folder: &Path, found: &mut HashMap<String, PathBuf>) {
     }
 }
 
-/// The highest end of an extent when a trace's allocations and frees are served in order.
-fn high_water(
-    trace: &Trace,
-    strategy: &mut dyn Allocator,
-    wish: impl Fn(AllocationId, u64) -> Allocate,
-) -> u64 {
-    strategy.init(ARENA).unwrap();
-    let mut highest = 0;
+/// Serves a wish, in an arena that grows by what is missing behind its last extent.
+fn served(strategy: &mut RangeManager, top: &mut u64, wish: &Allocate) {
+    let mut extents = Vec::new();
+    if *top > 0 && strategy.allocate(wish, &mut extents).is_ok() {
+        return;
+    }
+    let last = strategy.blocks(top.saturating_sub(1), 1);
+    let hole = last.iter().find(|block| block.owner.is_none());
+    let start = hole.map_or(*top, |block| block.extent.offset);
+    let grown = Geometry {
+        size: start + wish.bytes,
+        granule: GRANULE,
+    };
+    match *top {
+        0 => strategy.init(grown).unwrap(),
+        _ => strategy.resize(grown).unwrap(),
+    }
+    *top = grown.size;
+    strategy.allocate(wish, &mut extents).unwrap();
+}
+
+/// How large the arena becomes in which a trace's allocations and frees are served in order.
+fn high_water(trace: &Trace, mode: Mode) -> u64 {
+    let mut strategy = RangeManager::new();
+    let mut top = 0;
     for event in trace.events.iter().filter(|event| event.bytes > 0) {
-        let number = AllocationId(u32::try_from(event.id).unwrap());
+        let number = || AllocationId(u32::try_from(event.id).unwrap());
         match event.kind {
             EventKind::Alloc => {
-                let mut extents = Vec::new();
-                let wish = wish(number, event.bytes);
-                strategy.allocate(&wish, &mut extents).unwrap();
-                let ends = extents.iter().filter_map(|extent| extent.end());
-                highest = ends.fold(highest, u64::max);
+                let wish = Allocate {
+                    mode,
+                    ..Allocate::plain(number(), event.bytes.next_multiple_of(GRANULE))
+                };
+                served(&mut strategy, &mut top, &wish);
             }
-            EventKind::Free => strategy.free(number).unwrap(),
+            EventKind::Free => strategy.free(number()).unwrap(),
             EventKind::Other(_) => {}
         }
     }
-    highest
+    strategy.validate().unwrap();
+    top
 }
 
 #[test]
@@ -73,16 +89,11 @@ fn first_fit_and_best_fit_reach_the_same_byte_as_the_reference() {
         let mark = |column: usize| cells[column].parse::<u64>().unwrap();
         let trace = gpumm_trace::import(File::open(path).unwrap(), cells[0], Options::default());
         let trace = trace.unwrap();
-        let rounded = |mode: Mode| {
-            move |number, bytes: u64| Allocate {
-                mode,
-                ..Allocate::plain(number, bytes.next_multiple_of(ARENA.granule))
-            }
-        };
-        let mut range = RangeManager::new();
-        let low = high_water(&trace, &mut range, rounded(Mode::Low));
-        let best = high_water(&trace, &mut range, rounded(Mode::BestLow));
-        assert_eq!((low, best), (mark(5), mark(6)), "{}", cells[0]);
+        let marks = (
+            high_water(&trace, Mode::Low),
+            high_water(&trace, Mode::BestLow),
+        );
+        assert_eq!(marks, (mark(5), mark(6)), "{}", cells[0]);
         compared += 1;
     }
     assert!(compared >= 3, "only {compared} traces were there");

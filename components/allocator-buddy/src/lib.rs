@@ -206,6 +206,17 @@ impl Allocator for Buddy {
         Ok(())
     }
 
+    fn allocate_one(&mut self, number: AllocationId, bytes: u64) -> Option<u64> {
+        self.serving().ok()?;
+        let wish = Allocate::plain(number, bytes);
+        let alignment = wish.checked(self.geometry).ok()?;
+        self.unused(number).ok()?;
+        let run = self.arena.at_once(&self.wanted(&wish, alignment))?;
+        self.records.file(number.0, &[run]);
+        self.allocations += 1;
+        Some(self.extent(run).offset)
+    }
+
     fn free(&mut self, number: AllocationId) -> Result<(), Refusal> {
         self.free_as(number, false)
     }

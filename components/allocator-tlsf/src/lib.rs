@@ -143,28 +143,21 @@ impl Allocator for Tlsf {
 
     #[inline]
     fn allocate(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure> {
-        // Bytes off the granule become more units than the arena can have.
-        let units = wish.bytes.rotate_right(self.shift);
-        let mask = wish.alignment.max(self.geometry.granule) - 1;
+        let alignment = wish.alignment.max(self.geometry.granule);
         if wish.range.is_none()
-            && units != 0
-            && let Some(entry) = self.numbers.filed_mut(wish.number.0)
-            && *entry == numbers::NONE
+            && alignment.is_power_of_two()
+            && let Some(offset) = self.take_any(wish.number, wish.bytes, alignment - 1)
         {
-            // There are no holes, and nothing is found, while there is no geometry to serve.
-            let hole = self.arena.find_plain(units);
-            let offset = self.arena.node(hole).offset << self.shift;
-            if hole != NONE && offset & mask == 0 && (mask + 1).is_power_of_two() {
-                *entry = self.arena.take_low(hole, units, wish.number.0);
-                self.allocations += 1;
-                extents.push(Extent {
-                    offset,
-                    bytes: wish.bytes,
-                });
-                return Ok(());
-            }
+            let bytes = wish.bytes;
+            extents.push(Extent { offset, bytes });
+            return Ok(());
         }
         self.allocate_any(wish, extents)
+    }
+
+    #[inline]
+    fn allocate_one(&mut self, number: AllocationId, bytes: u64) -> Option<u64> {
+        self.take_any(number, bytes, 0)
     }
 
     #[inline]
@@ -265,6 +258,26 @@ impl Allocator for Tlsf {
 }
 
 impl Tlsf {
+    /// Takes the hole that is found first, if it is aligned as it is; its offset.
+    #[inline]
+    fn take_any(&mut self, number: AllocationId, bytes: u64, mask: u64) -> Option<u64> {
+        // Bytes off the granule become more units than the arena can have.
+        let units = bytes.rotate_right(self.shift);
+        let entry = self.numbers.filed_mut(number.0)?;
+        if units == 0 || *entry != numbers::NONE {
+            return None;
+        }
+        // There are no holes, and nothing is found, while there is no geometry to serve.
+        let hole = self.arena.find_plain(units);
+        let offset = self.arena.node(hole).offset << self.shift;
+        if hole == NONE || offset & mask != 0 {
+            return None;
+        }
+        *entry = self.arena.take_low(hole, units, number.0);
+        self.allocations += 1;
+        Some(offset)
+    }
+
     /// Serves any wish that could not be served as a plain one, or says why not.
     #[cold]
     fn allocate_any(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure> {

@@ -10,6 +10,7 @@
 //! a list it cannot read, is the logic's business.
 
 use bindings::exports::gpumm::memory::allocator as wit;
+use gpumm_contract::AllocationId;
 use gpumm_contract::allocator::{self, Allocator, Block, Geometry, Refusal, Statistics};
 use gpumm_shell_support::trap::{at, site};
 
@@ -81,6 +82,20 @@ impl<S: Shell> wit::Guest for S {
         let answers = S::with(|strategy| allocator::execute(strategy, &commands));
         at(site::STRATEGY_EXECUTED);
         answers
+    }
+
+    fn allocate_one(number: u32, bytes: u64) -> u64 {
+        at(site::STRATEGY_EXECUTE);
+        let offset = S::with(|strategy| strategy.allocate_one(AllocationId(number), bytes));
+        at(site::STRATEGY_EXECUTED);
+        offset.unwrap_or(u64::MAX)
+    }
+
+    fn free_one(number: u32) -> bool {
+        at(site::STRATEGY_EXECUTE);
+        let freed = S::with(|strategy| strategy.free(AllocationId(number)));
+        at(site::STRATEGY_EXECUTED);
+        freed.is_ok()
     }
 
     fn restore_begin(geometry: wit::Geometry) -> Result<(), wit::Refusal> {

@@ -83,7 +83,7 @@ impl Broker {
         };
         let mut retries = 0;
         loop {
-            let answers = slot.execute(words);
+            let answers = slot.execute(words, &commands);
             let judged = answers.and_then(|answers| {
                 judge(ledger, overlay, memory, &commands, &answers)?;
                 room::refusals(ledger, overlay, slot, &commands, &answers)?;

@@ -5,7 +5,7 @@ use crate::error::ComponentFault;
 use crate::ledger::Ledger;
 use crate::slot::Slot;
 use gpumm_contract::MemoryTypeId;
-use gpumm_contract::allocator::{Answer, Command};
+use gpumm_contract::allocator::{Answer, Command, extents_of};
 use gpumm_contract::wire::{Kind, Reader};
 
 /// Holds judged refusals against the holes that the facts know.
@@ -35,6 +35,7 @@ pub(super) fn refusals(
         if let Command::Allocate(wish) = command
             && at >= behind
             && wish.is_plain()
+            && extents_of(&item).is_none()
             && let Ok(Answer::NoSpace { .. }) = Answer::decode(&item)
         {
             let room = || has_hole(ledger, overlay, memory, size, wish.bytes);

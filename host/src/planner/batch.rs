@@ -268,11 +268,10 @@ impl Planner {
                 fault: fault.clone(),
             });
         }
-        let strategy = self.parts.strategy.clone();
         let desk = self.desk()?;
         let rolled = desk.broker.rollback(&desk.ledger);
         rolled.map_err(|fault| Error::Component {
-            name: strategy.name().into(),
+            name: self.strategy_name(),
             fault,
         })?;
         self.restart_mechanism()
@@ -308,11 +307,12 @@ impl Planner {
     ///
     /// Errors: one does not start.
     pub(crate) fn restart_strategies(&mut self) -> Result<(), Error> {
-        let name = self.parts.strategy.name().to_owned();
         let desk = self.desk()?;
-        desk.broker
-            .rebuild(&desk.ledger)
-            .map_err(|fault| Error::Component { name, fault })
+        let rebuilt = desk.broker.rebuild(&desk.ledger);
+        rebuilt.map_err(|fault| Error::Component {
+            name: self.strategy_name(),
+            fault,
+        })
     }
 
     /// Waits for everything submitted and delivers it.

@@ -27,6 +27,12 @@ impl Planner {
         Ok(act(slot, &mut { live }))
     }
 
+    /// What the strategy is called that serves.
+    pub(super) fn strategy_name(&mut self) -> String {
+        let name = |slot: &mut Slot| slot.source().name().to_owned();
+        self.slot().map(name).unwrap_or_default()
+    }
+
     /// Begins to prepare a newcomer, which needs a geometry first.
     ///
     /// Errors: another one is being prepared.
@@ -66,7 +72,6 @@ impl Planner {
         source: Arc<dyn StrategySource>,
         newcomer: Box<dyn Strategy>,
     ) -> Result<Result<(), ComponentFault>, Error> {
-        self.parts.strategy = source.clone();
         Ok(self.slot()?.switch(source, newcomer))
     }
 
@@ -86,7 +91,7 @@ impl Planner {
     /// Errors: there is none, or it does not start.
     pub(crate) fn roll_back_strategy(&mut self) -> Result<(), Error> {
         let back = self.with_live(|slot, live| slot.roll_back(live))?;
-        let name = self.slot()?.source().name().to_owned();
+        let name = self.strategy_name();
         let failed = |fault| Error::Component { name, fault };
         back.ok_or(Error::NoWayBack)?.map_err(failed)
     }

@@ -19,7 +19,9 @@ pub use swap::StrategySwap;
 use crate::error::ComponentFault;
 use crate::parts::{Strategy, StrategySource};
 use books::Books;
-use gpumm_contract::{AllocationId, Extents, Geometry, MemoryTypeId};
+use gpumm_contract::allocator::{Allocate, Answer, Command, encode_extents};
+use gpumm_contract::wire::{Kind, Writer};
+use gpumm_contract::{AllocationId, Extent, Extents, Geometry, MemoryTypeId};
 use prepare::Preparation;
 use shadow::Shadow;
 use std::sync::Arc;
@@ -94,8 +96,38 @@ impl Slot {
         })
     }
 
-    pub(crate) fn execute(&mut self, commands: &[u64]) -> Result<Vec<u64>, ComponentFault> {
-        self.running.execute(commands)
+    /// Has the strategy execute commands, which it gets as `words`.
+    ///
+    /// A single one goes without a list, where the strategy serves that.
+    pub(crate) fn execute(
+        &mut self,
+        words: &[u64],
+        commands: &[Command],
+    ) -> Result<Vec<u64>, ComponentFault> {
+        if let [command] = commands
+            && let Some(answers) = self.execute_one(command)?
+        {
+            return Ok(answers);
+        }
+        self.running.execute(words)
+    }
+
+    fn execute_one(&mut self, command: &Command) -> Result<Option<Vec<u64>>, ComponentFault> {
+        let mut out = Writer::new(Kind::Answers);
+        let served = match *command {
+            Command::Allocate(wish) if wish.is_plain() => {
+                let Allocate { number, bytes, .. } = wish;
+                let offset = self.running.allocate_one(number, bytes)?;
+                let encode = |offset| encode_extents(number, &[Extent { offset, bytes }], &mut out);
+                offset.is_some_and(encode)
+            }
+            Command::Free {
+                number,
+                cleared: false,
+            } => self.running.free_one(number)? && Answer::Freed(number).encode(&mut out),
+            _ => false,
+        };
+        Ok(served.then(|| out.finish()))
     }
 
     /// Compares what the strategy says of itself with the facts, now and then.
@@ -121,7 +153,8 @@ impl Slot {
 
     /// Whether anybody but the serving strategy wants to know what comes and goes.
     pub(crate) fn is_followed(&self) -> bool {
-        self.preparing.is_some() || self.previous.is_some()
+        let follows = |previous: &Previous| previous.follows();
+        self.preparing.is_some() || self.previous.as_ref().is_some_and(follows)
     }
 
     /// Takes note of what a judged answer has changed; it counts once the batch does.

@@ -49,8 +49,13 @@ pub(super) struct Previous {
 }
 
 impl Previous {
+    /// Whether it still learns what it misses.
+    pub(super) fn follows(&self) -> bool {
+        self.instance.is_some()
+    }
+
     pub(super) fn note(&mut self, change: Change) {
-        if self.instance.is_some() {
+        if self.follows() {
             self.changes.push(change);
             if self.changes.len() > KEPT {
                 (self.instance, self.changes) = (None, Vec::new());

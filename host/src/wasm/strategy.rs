@@ -162,6 +162,25 @@ impl Strategy for Running {
             .map_err(|e| fault(&e, self.fuel))
     }
 
+    fn allocate_one(
+        &mut self,
+        number: AllocationId,
+        bytes: u64,
+    ) -> Result<Option<u64>, ComponentFault> {
+        self.refuel(0)?;
+        let face = self.world.gpumm_memory_allocator();
+        let offset = face.call_allocate_one(&mut self.store, number.0, bytes);
+        let offset = offset.map_err(|e| fault(&e, self.fuel))?;
+        Ok((offset != u64::MAX).then_some(offset))
+    }
+
+    fn free_one(&mut self, number: AllocationId) -> Result<bool, ComponentFault> {
+        self.refuel(0)?;
+        let face = self.world.gpumm_memory_allocator();
+        face.call_free_one(&mut self.store, number.0)
+            .map_err(|e| fault(&e, self.fuel))
+    }
+
     fn statistics(&mut self) -> Result<Statistics, ComponentFault> {
         self.refuel(0)?;
         let face = self.world.gpumm_memory_allocator();

@@ -34,6 +34,28 @@ impl Slot {
         }
     }
 
+    /// Serves a single operation as the broker's slot does: without a list where that works.
+    fn one(&mut self, op: &Op) -> bool {
+        let number = AllocationId(op.id);
+        let live = &mut self.live[op.id as usize];
+        match op.kind {
+            Kind::Free if !*live => true,
+            Kind::Free => {
+                *live = false;
+                self.strategy.free_one(number).expect("an answer")
+            }
+            _ => {
+                let wish = wish(op, self.granule);
+                if !wish.is_plain() {
+                    return false;
+                }
+                let offset = self.strategy.allocate_one(number, wish.bytes);
+                *live = black_box(offset.expect("an answer")).is_some();
+                *live
+            }
+        }
+    }
+
     /// Encodes a batch, has it executed, and decodes every answer.
     fn call(&mut self, ops: &[Op], mut seen: impl FnMut(u32, &[u64])) {
         let words = std::mem::take(&mut self.words);
@@ -80,6 +102,9 @@ impl Subject for Slot {
 
     fn run(&mut self, ops: &[Op]) {
         for part in ops.chunks(self.batch) {
+            if self.batch == 1 && self.one(&part[0]) {
+                continue;
+            }
             self.call(part, |number, body| _ = black_box((number, body)));
         }
     }

@@ -26,6 +26,7 @@ mod hostile;
 mod model;
 pub mod random;
 pub mod restore;
+pub mod single;
 
 pub use description::{Description, Expected, Strategy};
 pub use dice::Dice;
@@ -43,6 +44,7 @@ macro_rules! suite {
             cases::every_refusal_of_a_wish
             cases::no_space_names_the_largest_hole
             cases::what_is_unknown_cannot_be_freed
+            single::a_single_wish_is_served_as_in_a_list
             cases::hints_change_no_rule
             cases::resize_cuts_only_what_is_free
             cases::the_whole_of_the_largest_arena_can_be_taken

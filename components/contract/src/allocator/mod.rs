@@ -187,6 +187,15 @@ pub trait Allocator {
     /// Errors: no space, or a wrong wish; then `extents` is as before.
     fn allocate(&mut self, wish: &Allocate, extents: &mut Vec<Extent>) -> Result<(), Failure>;
 
+    /// Takes memory for a plain wish as [`allocate`](Self::allocate) would, where that is quick and
+    /// gives one extent; its offset.
+    ///
+    /// `None`: nothing has changed, and `allocate` knows more. A strategy need not have this.
+    fn allocate_one(&mut self, number: AllocationId, bytes: u64) -> Option<u64> {
+        let _ = (number, bytes);
+        None
+    }
+
     /// Gives back what is filed under a number.
     ///
     /// Errors: [`Refusal::NumberUnknown`].

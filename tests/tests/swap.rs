@@ -224,6 +224,25 @@ fn a_newcomer_that_fails_late_is_treated_like_any_other() {
 }
 
 #[test]
+fn a_runtime_swaps_the_strategy_of_all_its_devices() {
+    let builder = gpumm::Runtime::builder().sim(VRAM).sim(VRAM);
+    let runtime = builder.system_memory(SYSTEM).build().unwrap();
+    let swaps = runtime.swap_strategy(&component("range")).unwrap();
+    let told: Vec<&str> = swaps.iter().map(|swap| swap.to.as_str()).collect();
+    assert_eq!(told, ["range", "range"]);
+    for index in 0..2 {
+        let device = runtime.device(index).unwrap();
+        let buffer = device
+            .client()
+            .create(gpumm::BufferDesc::new(4096))
+            .unwrap();
+        buffer.fill(7).unwrap();
+        assert_eq!(buffer.read(0, 8).unwrap(), 7u64.to_le_bytes());
+        assert_eq!(device.strategy_fault_count(), 0);
+    }
+}
+
+#[test]
 fn there_is_no_way_back_before_a_swap() {
     life(components("tlsf"), 10, |_, device| {
         assert!(matches!(device.roll_back_strategy(), Err(Error::NoWayBack)));

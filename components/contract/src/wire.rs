@@ -161,7 +161,27 @@ pub struct Item<'a> {
     pub body: &'a [u64],
 }
 
-impl Item<'_> {
+impl<'a> Item<'a> {
+    /// Takes the first item off some words.
+    ///
+    /// Errors: they end inside it, or it has no length.
+    #[inline]
+    pub(crate) fn split_off(words: &mut &'a [u64], number: u32) -> Result<Self, WireError> {
+        let &head = words.first().ok_or(WireError::Truncated)?;
+        let len = (head >> 8 & 0xff_ffff) as usize;
+        if len == 0 {
+            return Err(WireError::Length(number));
+        }
+        let (item, rest) = words.split_at_checked(len).ok_or(WireError::Truncated)?;
+        *words = rest;
+        Ok(Item {
+            op: head as u8,
+            operand: (head >> 32) as u32,
+            number,
+            body: &item[1..],
+        })
+    }
+
     /// The body as exactly `N` words.
     pub fn exactly<const N: usize>(&self) -> Result<[u64; N], WireError> {
         self.body
@@ -237,24 +257,14 @@ impl<'a> Reader<'a> {
                 Err(WireError::Count)
             };
         }
-        let &head = self.rest.first().ok_or(WireError::Truncated)?;
-        let len = (head >> 8 & 0xff_ffff) as usize;
-        if len == 0 {
-            return Err(WireError::Length(self.number));
-        }
-        let (item, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(WireError::Truncated)?;
-        self.rest = rest;
-        let number = self.number;
+        let item = Item::split_off(&mut self.rest, self.number)?;
         self.number += 1;
-        Ok(Some(Item {
-            op: head as u8,
-            operand: (head >> 32) as u32,
-            number,
-            body: &item[1..],
-        }))
+        Ok(Some(item))
+    }
+
+    /// What is behind the items that were read.
+    pub(crate) fn rest(&self) -> &'a [u64] {
+        self.rest
     }
 }
 

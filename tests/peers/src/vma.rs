@@ -7,7 +7,7 @@ use vk_mem::{
     VirtualBlockCreateFlags, VirtualBlockCreateInfo,
 };
 
-/// A virtual block with VMA's default algorithm.
+/// A virtual block with VMA's default algorithm, asked to waste little memory.
 pub struct VirtualBlock {
     block: Option<vk_mem::VirtualBlock>,
     live: Vec<Option<VirtualAllocation>>,
@@ -54,7 +54,7 @@ impl Peer for VirtualBlock {
             size: bytes,
             alignment: align,
             user_data: 0,
-            flags: VirtualAllocationCreateFlags::empty(),
+            flags: VirtualAllocationCreateFlags::STRATEGY_MIN_MEMORY,
         };
         // SAFETY: the block is alive, the size is not 0 and the alignment a power of two.
         let made = unsafe { self.block.as_mut()?.allocate(info) };

@@ -7,52 +7,99 @@ use crate::id::AllocationId;
 use crate::wire::{Item, Kind, Reader, WireError, Writer};
 use alloc::vec::Vec;
 
+/// What the lower half of a head says of the commands that nearly every list is made of: operation
+/// and length.
+mod head {
+    /// Allocate, with nothing but the bytes.
+    pub(super) const PLAIN: u32 = 1 | 2 << 8;
+    /// Allocate, with bytes and an alignment.
+    pub(super) const ALIGNED: u32 = 1 | 3 << 8;
+    /// Free, with nothing known of the bytes.
+    pub(super) const FREE: u32 = 2 | 1 << 8;
+}
+
 /// Executes a packed command list and returns the packed answers.
 ///
 /// Errors: a list that cannot be read executes nothing and gives one `refused(malformed)`.
 pub fn execute(strategy: &mut (impl Allocator + ?Sized), words: &[u64]) -> Vec<u64> {
     let mut out = Writer::new(Kind::Answers);
-    let Ok(answers) = check(words) else {
+    let Ok((mut rest, answers)) = check(words) else {
         let _ = Answer::Refused(AllocationId(u32::MAX), Refusal::Malformed).encode(&mut out);
         return out.finish();
     };
     out.reserve(answers);
     let mut extents = Vec::new();
-    let mut plain = Allocate::plain(AllocationId(0), 0);
-    if let Ok(mut reader) = Reader::new(words, Kind::Commands) {
-        while let Ok(Some(item)) = reader.next() {
-            match (item.op, item.body) {
-                // What nearly every list holds, without the detour over a command.
-                (1, &[bytes]) => {
-                    (plain.number, plain.bytes) = (AllocationId(item.operand), bytes);
-                    allocate(strategy, &plain, &mut extents, &mut out);
+    while let Some((&first, behind)) = rest.split_first() {
+        let number = AllocationId((first >> 32) as u32);
+        match (first as u32, behind) {
+            (head::PLAIN, [bytes, behind @ ..]) => {
+                rest = behind;
+                match strategy.allocate_one(number, *bytes) {
+                    Some(offset) => out.fixed(1, number.0, [0, offset, *bytes]),
+                    None => {
+                        let wish = Allocate::plain(number, *bytes);
+                        allocate(strategy, &wish, &mut extents, &mut out);
+                    }
                 }
-                (2, []) => free(strategy, AllocationId(item.operand), false, &mut out),
-                (ADOPT, _) => adopt(strategy, &item, &mut out),
-                _ => match Command::decode(&item) {
+            }
+            (head::FREE, _) => {
+                rest = behind;
+                free(strategy, number, false, &mut out);
+            }
+            (head::ALIGNED, [bytes, alignment, behind @ ..]) => {
+                rest = behind;
+                let wish = Allocate {
+                    alignment: *alignment,
+                    ..Allocate::plain(number, *bytes)
+                };
+                allocate(strategy, &wish, &mut extents, &mut out);
+            }
+            // Every item was read before.
+            _ => match Item::split_off(&mut rest, 0) {
+                Ok(item) if item.op == ADOPT => adopt(strategy, &item, &mut out),
+                Ok(item) => match Command::decode(&item) {
                     Ok(command) => run(strategy, command, &mut extents, &mut out),
                     Err(_) => break,
                 },
-            }
+                Err(_) => break,
+            },
         }
     }
     out.finish()
 }
 
-/// Whether every command can be read; returns how many words the answers need, if every
+/// Whether every command can be read; returns them, and how many words the answers need if every
 /// allocation is one extent.
-fn check(words: &[u64]) -> Result<usize, WireError> {
-    let mut reader = Reader::new(words, Kind::Commands)?;
+#[inline]
+fn check(words: &[u64]) -> Result<(&[u64], usize), WireError> {
+    let reader = Reader::new(words, Kind::Commands)?;
+    let (commands, mut rest) = (reader.rest(), reader.rest());
     let mut answers = 0;
-    while let Some(item) = reader.next()? {
-        answers += if item.op == 2 { 1 } else { 3 };
-        match (item.op, item.body) {
-            (1, [_]) | (2, []) => {}
-            (ADOPT, _) => _ = adopted(&item)?,
-            _ => _ = Command::decode(&item)?,
+    for number in 0..reader.count() {
+        match rest {
+            [first, _, behind @ ..] if *first as u32 == head::PLAIN => {
+                (rest, answers) = (behind, answers + 3);
+            }
+            [first, behind @ ..] if *first as u32 == head::FREE => {
+                (rest, answers) = (behind, answers + 1);
+            }
+            [first, _, _, behind @ ..] if *first as u32 == head::ALIGNED => {
+                (rest, answers) = (behind, answers + 3);
+            }
+            _ => {
+                let item = Item::split_off(&mut rest, number)?;
+                match item.op {
+                    ADOPT => _ = adopted(&item)?,
+                    _ => _ = Command::decode(&item)?,
+                }
+                answers += 3;
+            }
         }
     }
-    Ok(answers)
+    match rest.is_empty() {
+        true => Ok((commands, answers)),
+        false => Err(WireError::Count),
+    }
 }
 
 #[inline]

@@ -3,7 +3,7 @@
 use super::{Desk, Planner};
 use crate::error::{ComponentFault, Error};
 use crate::parts::{Strategy, StrategySource};
-use crate::slot::{Change, Part, ShadowReport, Slot, StrategyFault, StrategySwap};
+use crate::slot::{Change, Part, Retired, ShadowReport, Slot, StrategyFault, StrategySwap};
 use gpumm_contract::Geometry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Planner {
         &mut self,
         source: Arc<dyn StrategySource>,
         newcomer: Box<dyn Strategy>,
-    ) -> Result<Result<(), ComponentFault>, Error> {
+    ) -> Result<Result<Retired, ComponentFault>, Error> {
         Ok(self.slot()?.switch(source, newcomer))
     }
 
@@ -82,14 +82,14 @@ impl Planner {
         &mut self,
         source: Arc<dyn StrategySource>,
         newcomer: Box<dyn Strategy>,
-    ) -> Result<Result<(), ComponentFault>, Error> {
+    ) -> Result<Result<Retired, ComponentFault>, Error> {
         self.with_live(|slot, live| slot.switch_whole(source, newcomer, &live()))
     }
 
     /// Brings the strategy back that served before.
     ///
     /// Errors: there is none, or it does not start.
-    pub(crate) fn roll_back_strategy(&mut self) -> Result<(), Error> {
+    pub(crate) fn roll_back_strategy(&mut self) -> Result<Retired, Error> {
         let back = self.with_live(|slot, live| slot.roll_back(live))?;
         let name = self.strategy_name();
         let failed = |fault| Error::Component { name, fault };

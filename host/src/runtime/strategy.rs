@@ -76,7 +76,8 @@ impl DeviceHandle {
             }
             Err(fault) => Err(fault),
         };
-        if let Err(fault) = ended {
+        // A strategy that was kept until now ends here, on this thread.
+        if let Err(fault) = ended.map(drop) {
             // What it cannot learn on the way, it may be able to take as a whole.
             self.control(Planner::abandon_strategy)?;
             let ComponentFault::Restore(_) = fault else {
@@ -84,7 +85,7 @@ impl DeviceHandle {
             };
             let (fresh, source) = (source.build().map_err(failed)?, source.clone());
             let whole = pause.step(self, move |p| p.switch_strategy_whole(source, fresh))??;
-            whole.map_err(failed)?;
+            whole.map(drop).map_err(failed)?;
         }
         let Pause(longest) = pause;
         self.control(move |planner| planner.strategy_paused(longest))?
@@ -133,7 +134,7 @@ impl DeviceHandle {
     /// Errors: [`Error::NoWayBack`]; it does not start, then the present one goes on.
     pub fn roll_back_strategy(&self) -> Result<StrategySwap, Error> {
         let mut pause = Pause::default();
-        pause.step(self, Planner::roll_back_strategy)??;
+        drop(pause.step(self, Planner::roll_back_strategy)??);
         let Pause(longest) = pause;
         self.control(move |planner| planner.strategy_paused(longest))?
     }

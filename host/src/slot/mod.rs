@@ -14,6 +14,7 @@ mod swap;
 pub(crate) use change::{Change, apply};
 pub(crate) use prepare::Part;
 pub use shadow::{Compared, ShadowReport};
+pub(crate) use swap::Retired;
 pub use swap::StrategySwap;
 
 use crate::error::ComponentFault;

@@ -48,6 +48,11 @@ pub(super) struct Previous {
     since: u64,
 }
 
+/// A strategy that was kept until another one took its place. Giving back its memory takes long,
+/// so whoever asked for the swap does that, not the planner.
+#[must_use = "dropping it here keeps requests waiting"]
+pub(crate) struct Retired(#[expect(dead_code, reason = "only dropped")] Option<Previous>);
+
 impl Previous {
     /// Whether it still learns what it misses.
     pub(super) fn follows(&self) -> bool {
@@ -99,12 +104,11 @@ impl Slot {
         &mut self,
         source: Arc<dyn StrategySource>,
         mut newcomer: Box<dyn Strategy>,
-    ) -> Result<(), ComponentFault> {
+    ) -> Result<Retired, ComponentFault> {
         let missed = self.missed();
         apply(&mut *newcomer, &missed)?;
         self.preparing = None;
-        self.take_over(source, newcomer, false);
-        Ok(())
+        Ok(self.take_over(source, newcomer, false))
     }
 
     /// Makes a newcomer serve that takes everything that lives at once.
@@ -115,11 +119,10 @@ impl Slot {
         source: Arc<dyn StrategySource>,
         mut newcomer: Box<dyn Strategy>,
         live: &[(AllocationId, Extents)],
-    ) -> Result<(), ComponentFault> {
+    ) -> Result<Retired, ComponentFault> {
         self.preparing = None;
         newcomer.restore(self.geometry, live)?;
-        self.take_over(source, newcomer, false);
-        Ok(())
+        Ok(self.take_over(source, newcomer, false))
     }
 
     /// Brings the strategy back that served before the last swap; `None` when there is none.
@@ -128,12 +131,11 @@ impl Slot {
     pub(crate) fn roll_back(
         &mut self,
         live: &mut dyn FnMut() -> Part,
-    ) -> Option<Result<(), ComponentFault>> {
+    ) -> Option<Result<Retired, ComponentFault>> {
         let previous = self.previous.take()?;
         let (source, quarantined) = (previous.source.clone(), previous.quarantined);
-        Some(self.revived(previous, live).map(|instance| {
-            self.take_over(source, instance, quarantined);
-        }))
+        let instance = self.revived(previous, live);
+        Some(instance.map(|instance| self.take_over(source, instance, quarantined)))
     }
 
     fn take_over(
@@ -141,7 +143,7 @@ impl Slot {
         source: Arc<dyn StrategySource>,
         instance: Box<dyn Strategy>,
         quarantined: bool,
-    ) {
+    ) -> Retired {
         let swap = StrategySwap {
             from: self.source().name().into(),
             to: source.name().into(),
@@ -150,18 +152,20 @@ impl Slot {
             rolled_back: false,
             reason: None,
         };
-        self.previous = Some(Previous {
+        let kept = Previous {
             source: self.source().clone(),
             instance: Some(std::mem::replace(&mut self.running, instance)),
             changes: Vec::new(),
             quarantined: self.quarantined,
             swap: self.swaps.len(),
             since: self.books.decisions,
-        });
+        };
+        let retired = self.previous.replace(kept);
         self.swaps.push(swap);
         self.source = source;
         self.quarantined = quarantined;
         self.books.newcomer();
+        Retired(retired)
     }
 
     /// Says how long requests have waited for the last swap.

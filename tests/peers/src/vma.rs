@@ -54,7 +54,8 @@ impl Peer for VirtualBlock {
             size: bytes,
             alignment: align,
             user_data: 0,
-            flags: VirtualAllocationCreateFlags::STRATEGY_MIN_MEMORY,
+            flags:
+                VirtualAllocationCreateFlags::VMA_VIRTUAL_ALLOCATION_CREATE_STRATEGY_MIN_MEMORY_BIT,
         };
         // SAFETY: the block is alive, the size is not 0 and the alignment a power of two.
         let made = unsafe { self.block.as_mut()?.allocate(info) };

@@ -20,7 +20,7 @@ pub(crate) fn pages(at: Span) -> Result<(u64, u64), VmError> {
     if at.bytes == 0 {
         return Err(VmError::Empty);
     }
-    if (at.start | at.bytes) % PAGE != 0 {
+    if !(at.start | at.bytes).is_multiple_of(PAGE) {
         return Err(VmError::Misaligned);
     }
     let end = at.end().ok_or(VmError::Range)?;
@@ -91,7 +91,7 @@ impl Space {
     #[inline]
     pub(crate) fn entry(&self, mapping: &Mapping) -> Result<Entry, VmError> {
         let (start, end) = self.place(mapping.at)?;
-        if mapping.offset % PAGE != 0 {
+        if !mapping.offset.is_multiple_of(PAGE) {
             return Err(VmError::Misaligned);
         }
         let shown = mapping.offset.checked_add(mapping.at.bytes);

@@ -9,10 +9,10 @@ use gpumm_contract::vm::{
 };
 use gpumm_gpuvm::GpuVm;
 
-pub const VM: VmId = VmId(7);
+pub(crate) const VM: VmId = VmId(7);
 
 /// Pages from one to another.
-pub fn span(start: u64, end: u64) -> Span {
+pub(crate) fn span(start: u64, end: u64) -> Span {
     Span {
         start: start * PAGE,
         bytes: (end - start) * PAGE,
@@ -20,12 +20,12 @@ pub fn span(start: u64, end: u64) -> Span {
 }
 
 /// The buffer with a letter.
-pub fn buffer(letter: &str) -> BufferId {
+pub(crate) fn buffer(letter: &str) -> BufferId {
     BufferId(letter.as_bytes()[0].into())
 }
 
 /// 1,000 pages, of which 900 to 950 are the kernel's.
-pub fn config() -> VmConfig {
+pub(crate) fn config() -> VmConfig {
     VmConfig {
         range: span(0, 1000),
         kernel: span(900, 950),
@@ -35,7 +35,7 @@ pub fn config() -> VmConfig {
 }
 
 /// An address space to which the buffers a to d belong.
-pub fn empty() -> GpuVm {
+pub(crate) fn empty() -> GpuVm {
     let mut vms = GpuVm::default();
     vms.create(VM, config()).unwrap();
     for letter in ["a", "b", "c", "d"] {
@@ -50,7 +50,7 @@ fn read_span(text: &str) -> Span {
 }
 
 /// A mapping from words.
-pub fn mapping(text: &str) -> Mapping {
+pub(crate) fn mapping(text: &str) -> Mapping {
     let (at, shown) = text.split_once(' ').unwrap();
     let (letter, offset) = shown.split_once('@').unwrap();
     Mapping {
@@ -62,7 +62,7 @@ pub fn mapping(text: &str) -> Mapping {
 }
 
 /// Requests from words: `map 0..2 a@5, unmap 1..2`.
-pub fn binds(text: &str) -> Vec<Bind> {
+pub(crate) fn binds(text: &str) -> Vec<Bind> {
     let bind = |text: &str| match text.split_once(' ').unwrap() {
         ("map", text) => Bind::Map(mapping(text)),
         ("unmap", text) => Bind::Unmap(read_span(text)),
@@ -77,17 +77,17 @@ fn name(buffer: Option<BufferId>) -> String {
 }
 
 /// A mapping in words.
-pub fn say(m: &Mapping) -> String {
+pub(crate) fn say(m: &Mapping) -> String {
     let (start, end) = (m.at.start / PAGE, m.at.end().unwrap() / PAGE);
     format!("{start}..{end} {}@{}", name(m.buffer), m.offset / PAGE)
 }
 
-pub fn say_all(all: &[Mapping]) -> String {
+pub(crate) fn say_all(all: &[Mapping]) -> String {
     all.iter().map(say).collect::<Vec<_>>().join(", ")
 }
 
 /// Steps in words, as `unmap 0..2 a@5 keep`, `remap 0..2 a@5 to 0..1 a@5`, `map 0..2 b@0`.
-pub fn say_steps(steps: &[Op]) -> String {
+pub(crate) fn say_steps(steps: &[Op]) -> String {
     let old = |unmap: &Unmap| {
         let keep = if unmap.keep { " keep" } else { "" };
         say(&unmap.mapping) + keep
@@ -109,7 +109,7 @@ pub fn say_steps(steps: &[Op]) -> String {
 }
 
 /// Binds through both doors and compares them.
-pub fn bind(vms: &mut GpuVm, binds: &[Bind]) -> Result<Vec<Op>, BindError> {
+pub(crate) fn bind(vms: &mut GpuVm, binds: &[Bind]) -> Result<Vec<Op>, BindError> {
     let mut other = vms.clone();
     let mut steps = Vec::new();
     let typed = vms.bind(VM, binds, &mut steps);
@@ -125,12 +125,12 @@ pub fn bind(vms: &mut GpuVm, binds: &[Bind]) -> Result<Vec<Op>, BindError> {
 }
 
 /// Every mapping.
-pub fn all(vms: &GpuVm) -> Vec<Mapping> {
+pub(crate) fn all(vms: &GpuVm) -> Vec<Mapping> {
     vms.find_range(VM, span(0, 1 << 51), usize::MAX)
 }
 
 /// What requests in words make of mappings in words: the steps, and what is mapped then.
-pub fn outcome(old: &str, requests: &str) -> (String, String) {
+pub(crate) fn outcome(old: &str, requests: &str) -> (String, String) {
     let mut vms = empty();
     for old in old.split(", ").filter(|text| !text.is_empty()) {
         vms.adopt(VM, mapping(old)).unwrap();

@@ -32,40 +32,65 @@ impl Tree {
         }
     }
 
-    /// Joins a leaf with a neighbour below the same node, if both together leave room; the path is
-    /// void afterwards.
+    /// Joins a leaf with a neighbour below the same node, or deals it out to both neighbours, if
+    /// that leaves room; the path is void afterwards.
     #[cold]
     pub(super) fn merge_leaf(&mut self, path: &Path) {
         let Some(level) = self.height.checked_sub(1) else {
             return;
         };
         let (node, child) = path.at[level];
+        let child = child as usize;
         let len = self.leaf(path.leaf).len();
         let inner = self.inner(node);
-        let fits = |child: u32| {
-            let other = inner.child(child as usize);
-            len + self.leaf(other).len() <= MERGED_LEAF
+        let neighbour = |at: Option<usize>| {
+            let leaf = inner.child(at.filter(|&at| at < inner.len())?);
+            Some((leaf, self.leaf(leaf).len()))
         };
-        let left = match child as usize + 1 < inner.len() && fits(child + 1) {
-            true => child,
-            false if child > 0 && fits(child - 1) => child - 1,
-            false => return,
-        };
-        let (lower, upper) = (inner.child(left as usize), inner.child(left as usize + 1));
-        let (lower_len, upper_len) = (self.leaf(lower).len(), self.leaf(upper).len());
+        let (left, right) = (neighbour(child.checked_sub(1)), neighbour(Some(child + 1)));
+        match (left, right) {
+            (_, Some((right, more))) if len + more <= MERGED_LEAF => {
+                self.join(path, level, child, (path.leaf, len), (right, more));
+            }
+            (Some((left, more)), _) if len + more <= MERGED_LEAF => {
+                self.join(path, level, child - 1, (left, more), (path.leaf, len));
+            }
+            (Some((left, low)), Some((right, high))) if low + len + high <= 2 * MERGED_LEAF => {
+                let down = MERGED_LEAF.saturating_sub(low).min(len);
+                self.move_down(path.leaf, left, down);
+                self.move_up(path.leaf, right, len - down);
+                let key = self.leaf(right).key(0);
+                self.inner_mut(node).set_key(child + 1, key);
+                self.free_leaf(path.leaf);
+                self.remove_child(path, level);
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes one leaf of the `at`th child and the next one, which are given with their lengths.
+    fn join(
+        &mut self,
+        path: &Path,
+        level: usize,
+        at: usize,
+        lower: (u32, usize),
+        upper: (u32, usize),
+    ) {
+        let node = path.at[level].0;
         let mut path = *path;
         // What moves has to be looked for in the lists: move the fewer.
-        if lower_len < upper_len {
+        if lower.1 < upper.1 {
             // Not the leaf's own lowest key: it may be empty, while its range is being emptied.
-            let key = self.inner(node).key(left as usize);
-            self.move_up(lower, upper, lower_len);
-            self.free_leaf(lower);
-            self.inner_mut(node).set_key(left as usize + 1, key);
-            path.at[level].1 = left;
+            let key = self.inner(node).key(at);
+            self.move_up(lower.0, upper.0, lower.1);
+            self.free_leaf(lower.0);
+            self.inner_mut(node).set_key(at + 1, key);
+            path.at[level].1 = at as u32;
         } else {
-            self.move_down(upper, lower, upper_len);
-            self.free_leaf(upper);
-            path.at[level].1 = left + 1;
+            self.move_down(upper.0, lower.0, upper.1);
+            self.free_leaf(upper.0);
+            path.at[level].1 = at as u32 + 1;
         }
         self.remove_child(&path, level);
     }

@@ -342,3 +342,77 @@ fn a_keeper_that_adopted_the_mappings_answers_the_same() {
     old.validate_structure().unwrap();
     new.validate_structure().unwrap();
 }
+
+/// Four levels of nodes, built up and taken down: mappings in slots of their own, so that a set of
+/// numbers says what is mapped.
+#[test]
+fn a_deep_tree_grows_and_shrinks() {
+    const WIDE: u64 = 4;
+    let count = share(400_000);
+    let p = Profile {
+        pages: count * WIDE,
+        longest: 1,
+        buffers: 100,
+        unmaps: 1,
+    };
+    let (mut vms, _) = make(&p, 1 << 20, 1 << 20);
+    let mut rng = Rng::with_seed(6);
+    let mut mapped = std::collections::BTreeSet::new();
+    let mut steps = Vec::new();
+    let at = |from: u64, to: u64| span(from * WIDE, to * WIDE - 1);
+    let check = |vms: &GpuVm, mapped: &std::collections::BTreeSet<u64>| {
+        vms.validate_structure().unwrap();
+        let all = vms.find_range(VM, span(0, p.pages), usize::MAX);
+        let starts = all.iter().map(|m| m.at.start / PAGE / WIDE);
+        assert!(starts.eq(mapped.iter().copied()));
+    };
+    let mut order: Vec<u64> = (0..count).collect();
+    // The lower half ascending, the rest in any order.
+    rng.shuffle(&mut order[count as usize / 2..]);
+    let map = |nth: u64| {
+        Bind::Map(Mapping {
+            at: at(nth, nth + 1),
+            buffer: Some(BufferId(nth % p.buffers)),
+            offset: 0,
+            attributes: 0,
+        })
+    };
+    for &nth in &order {
+        vms.bind(VM, &[map(nth)], &mut steps).unwrap();
+        mapped.insert(nth);
+    }
+    check(&vms, &mapped);
+    // Three of four go one by one, some come back, and then ranges go.
+    for _ in 0..2 {
+        for _ in 0..count * 3 / 2 {
+            let nth = rng.u64(0..count);
+            vms.bind(VM, &[Bind::Unmap(at(nth, nth + 1))], &mut steps)
+                .unwrap();
+            mapped.remove(&nth);
+        }
+        check(&vms, &mapped);
+        for _ in 0..count / 4 {
+            let nth = rng.u64(0..count);
+            vms.bind(VM, &[map(nth)], &mut steps).unwrap();
+            mapped.insert(nth);
+        }
+        check(&vms, &mapped);
+    }
+    while !mapped.is_empty() {
+        let from = rng.u64(0..count);
+        let to = count.min(from + rng.u64(1..count / 8));
+        steps.clear();
+        vms.bind(VM, &[Bind::Unmap(at(from, to))], &mut steps)
+            .unwrap();
+        let gone: Vec<u64> = mapped.range(from..to).copied().collect();
+        assert_eq!(steps.len(), gone.len());
+        gone.iter().for_each(|nth| assert!(mapped.remove(nth)));
+        if mapped.len() < 64 {
+            steps.clear();
+            vms.bind(VM, &[Bind::Unmap(at(0, count))], &mut steps)
+                .unwrap();
+            mapped.clear();
+        }
+        check(&vms, &mapped);
+    }
+}

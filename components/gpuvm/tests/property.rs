@@ -416,3 +416,37 @@ fn a_deep_tree_grows_and_shrinks() {
         check(&vms, &mapped);
     }
 }
+
+/// Ranges that end wherever a leaf or a node can end.
+#[test]
+fn whole_leaves_end_between_any_neighbours() {
+    let p = Profile {
+        pages: 6_000,
+        longest: 1,
+        buffers: 3,
+        unmaps: 1,
+    };
+    let (mut vms, _) = make(&p, 1 << 20, 1 << 20);
+    let map = |nth: u64| {
+        Bind::Map(Mapping {
+            at: span(nth, nth + 1),
+            buffer: Some(BufferId(nth % p.buffers)),
+            offset: 0,
+            attributes: 0,
+        })
+    };
+    let all: Vec<Bind> = (0..p.pages).map(map).collect();
+    vms.bind(VM, &all, &mut Vec::new()).unwrap();
+    for end in 1..p.pages {
+        let start = end.saturating_sub(200);
+        let mut vms = vms.clone();
+        vms.bind(VM, &[Bind::Unmap(span(start, end))], &mut Vec::new())
+            .unwrap();
+        vms.validate_structure().unwrap();
+        assert_eq!(
+            vms.find_next(VM, end * PAGE).map(|m| m.at),
+            Some(span(end, end + 1))
+        );
+        assert_eq!(vms.mappings(VM) as u64, p.pages - (end - start));
+    }
+}

@@ -21,8 +21,8 @@ use leaf::Leaf;
 
 /// Mappings per leaf, children per inner node.
 const FAN: usize = 64;
-/// Levels of inner nodes: two neighbours never have less than three quarters of [`FAN`] children
-/// together, so seven levels are more than as many leaves as 32 bits count.
+/// Levels of inner nodes: of two neighbours at least one has a quarter of [`FAN`] children, so a
+/// ninth level would need more leaves than the most mappings fill.
 const LEVELS: usize = 8;
 /// No slot, no vm-bo.
 pub(crate) const NONE: u32 = u32::MAX;

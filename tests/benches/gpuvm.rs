@@ -106,6 +106,10 @@ fn main() {
         let mut rng = fastrand::Rng::with_seed(count);
         let before = HEAP.allocated();
         let mut vms = filled(&mut rng, count);
+        let bytes = HEAP.allocated().saturating_sub(before) as f64;
+        let each = bytes / vms.mappings(VM) as f64;
+        let case = format!("bytes/{name}");
+        rows.push(row(case, "gpuvm/native", "B/mapping", vec![each]));
         let mut memory = (Vec::new(), Vec::new());
         for (subject, batch) in [("gpuvm/native", 1), ("gpuvm/native/64", 64)] {
             let (mut samples, mut ended) = (Vec::new(), 0);
@@ -121,11 +125,6 @@ fn main() {
             row.extra.insert("mappings".into(), vms.mappings(VM).into());
             rows.push(row);
         }
-        drop(memory);
-        let bytes = HEAP.allocated().saturating_sub(before) as f64;
-        let each = bytes / vms.mappings(VM) as f64;
-        let case = format!("bytes/{name}");
-        rows.push(row(case, "gpuvm/native", "B/mapping", vec![each]));
     }
     finish(rows);
 }

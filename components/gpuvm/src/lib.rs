@@ -127,25 +127,18 @@ impl VirtualMemory for GpuVm {
     fn obtain(&mut self, vm: VmId, buffer: BufferId, external: bool) -> Result<u32, VmError> {
         self.open(vm)?;
         let space = self.space_mut(vm)?;
-        let members = &mut space.members;
-        let number = match members.number(buffer) {
-            Ok(number) => {
-                let held = members.get(number).map_or(0, |bo| bo.held);
-                let held = held.checked_add(1).ok_or(VmError::TooManyHolds)?;
-                members
-                    .get_mut(number)
-                    .into_iter()
-                    .for_each(|bo| bo.held = held);
-                number
-            }
+        let number = match space.members.number(buffer) {
+            Ok(number) => number,
             Err(_) => {
-                let number = members.begin(buffer);
+                let number = space.members.begin(buffer);
                 space.tree.track(number);
                 number
             }
         };
+        let members = &mut space.members;
         let bo = members.get_mut(number).ok_or(VmError::UnknownBuffer)?;
-        let held = bo.held;
+        let held = bo.held.checked_add(1).ok_or(VmError::TooManyHolds)?;
+        bo.held = held;
         if external && !bo.external {
             bo.external = true;
             members.external.insert(buffer);

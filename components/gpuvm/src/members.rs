@@ -52,14 +52,14 @@ impl Members {
         self.all.get_mut(number as usize)
     }
 
-    /// A new vm-bo, held once; its number.
+    /// A new vm-bo, which its caller is about to hold; its number.
     pub(crate) fn begin(&mut self, buffer: BufferId) -> u32 {
         let new = VmBo {
             buffer,
             external: false,
             evicted: false,
             table: None,
-            held: 1,
+            held: 0,
             mappings: 0,
         };
         let number = match self.spare.pop() {

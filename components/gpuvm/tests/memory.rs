@@ -7,9 +7,13 @@ use gpumm_contract::BufferId;
 use gpumm_contract::vm::{Bind, MAX_MAPPINGS, Mapping, PAGE, Span, VirtualMemory, VmConfig, VmId};
 use gpumm_gpuvm::GpuVm;
 use std::alloc::System;
+use std::sync::Mutex;
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Who measures, measures alone: the heap is everybody's.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const VM: VmId = VmId(1);
 const SPACE: u64 = 1 << 47;
@@ -99,6 +103,7 @@ fn measure(shape: Shape, count: u64) -> (f64, usize) {
 }
 
 fn check(sizes: &[u64]) {
+    let _alone = ALONE.lock().unwrap();
     use Shape::*;
     for shape in [Ascending, Descending, Overlapping, Refilled, Thinned] {
         for &count in sizes {

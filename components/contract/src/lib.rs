@@ -26,6 +26,7 @@ pub mod ranges;
 pub mod request;
 pub mod residue;
 pub mod table;
+pub mod vm;
 pub mod wire;
 
 pub use allocator::{Allocator, Geometry};

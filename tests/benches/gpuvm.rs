@@ -16,6 +16,7 @@ use gpumm_contract::vm::{
     Bind, MAX_MAPPINGS, Mapping, Op, PAGE, Span, VirtualMemory, VmConfig, VmId,
 };
 use gpumm_gpuvm::GpuVm;
+use gpumm_tests::vms::VmComponent;
 use serde_json::Map;
 use std::alloc::System;
 use std::hint::black_box;
@@ -51,9 +52,8 @@ fn buffers(count: u64) -> u64 {
     (count / 64).max(16)
 }
 
-/// An address space with about so many mappings.
-fn filled(rng: &mut fastrand::Rng, count: u64) -> GpuVm {
-    let mut vms = GpuVm::default();
+/// Fills an address space with about so many mappings.
+fn fill(vms: &mut dyn VirtualMemory, rng: &mut fastrand::Rng, count: u64) {
     let config = VmConfig {
         range: Span {
             start: 0,
@@ -68,15 +68,20 @@ fn filled(rng: &mut fastrand::Rng, count: u64) -> GpuVm {
         vms.obtain(VM, BufferId(buffer), false).unwrap();
     }
     let mut steps = Vec::new();
-    for _ in 0..4 * count {
+    for _ in 0..count.div_ceil(16) {
         steps.clear();
-        vms.bind(VM, &[random(rng, count)], &mut steps).unwrap();
+        let binds: Vec<Bind> = (0..64).map(|_| random(rng, count)).collect();
+        vms.bind(VM, &binds, &mut steps).unwrap();
     }
-    vms
 }
 
 /// Maps everything in lists of a length, and reads the steps; how many there were.
-fn bind(vms: &mut GpuVm, all: &[Bind], batch: usize, memory: &mut (Vec<u64>, Vec<u64>)) -> usize {
+fn bind(
+    vms: &mut dyn VirtualMemory,
+    all: &[Bind],
+    batch: usize,
+    memory: &mut (Vec<u64>, Vec<u64>),
+) -> usize {
     let mut count = 0;
     for list in all.chunks(batch) {
         let binds = encode_binds(list, std::mem::take(&mut memory.0));
@@ -105,25 +110,32 @@ fn main() {
     for (name, count) in SIZES {
         let mut rng = fastrand::Rng::with_seed(count);
         let before = HEAP.allocated();
-        let mut vms = filled(&mut rng, count);
+        let mut library = GpuVm::default();
+        fill(&mut library, &mut rng, count);
         let bytes = HEAP.allocated().saturating_sub(before) as f64;
-        let each = bytes / vms.mappings(VM) as f64;
+        let each = bytes / library.mappings(VM) as f64;
         let case = format!("bytes/{name}");
         rows.push(row(case, "gpuvm/native", "B/mapping", vec![each]));
-        let mut memory = (Vec::new(), Vec::new());
-        for (subject, batch) in [("gpuvm/native", 1), ("gpuvm/native/64", 64)] {
-            let (mut samples, mut ended) = (Vec::new(), 0);
-            for _ in 0..ROUNDS {
-                let all: Vec<Bind> = (0..MAPS).map(|_| random(&mut rng, count)).collect();
-                let start = Instant::now();
-                ended += bind(&mut vms, &all, batch, &mut memory);
-                samples.push(start.elapsed().as_nanos() as f64 / MAPS as f64);
+        let mut component = VmComponent::built();
+        fill(&mut component, &mut rng, count);
+        let keepers: [(&str, &mut dyn VirtualMemory); 2] =
+            [("native", &mut library), ("component", &mut component)];
+        for (kind, vms) in keepers {
+            for batch in [1, 64] {
+                let mut memory = (Vec::new(), Vec::new());
+                let (mut samples, mut ended) = (Vec::new(), 0);
+                for _ in 0..ROUNDS {
+                    let all: Vec<Bind> = (0..MAPS).map(|_| random(&mut rng, count)).collect();
+                    let start = Instant::now();
+                    ended += bind(vms, &all, batch, &mut memory);
+                    samples.push(start.elapsed().as_nanos() as f64 / MAPS as f64);
+                }
+                let subject = format!("gpuvm/{kind}/{batch}");
+                let mut row = row(format!("sm-bind/{name}"), &subject, "ns/map", samples);
+                let overlapped = ended as f64 / (ROUNDS * MAPS) as f64;
+                row.extra.insert("overlapped".into(), overlapped.into());
+                rows.push(row);
             }
-            let mut row = row(format!("sm-bind/{name}"), subject, "ns/map", samples);
-            let overlapped = ended as f64 / (ROUNDS * MAPS) as f64;
-            row.extra.insert("overlapped".into(), overlapped.into());
-            row.extra.insert("mappings".into(), vms.mappings(VM).into());
-            rows.push(row);
         }
     }
     finish(rows);

@@ -4,7 +4,7 @@
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
 //! starts Runtimes whose engines a test can hold; [`demanding`] wants more of strategies; [`program`] calls the
 //! built `gpumm`; [`small_traces`] replays recorded traces with small buffers; [`strategies`] misbehave;
-//! [`template`] adds a strategy to a copy of the workspace; [`tables`] runs the sg-table component alone,
+//! [`template`] adds a strategy to a copy of the workspace; [`tables`] runs the sg-table component alone, [`vms`] that of gpuvm,
 //! [`planning`] a mechanism alone; [`moves`] orders moves and failures of them, [`killing`] ends mechanisms
 //! between calls; [`workloads`] are the streams that benches replay.
 #![allow(
@@ -28,4 +28,5 @@ pub mod strategies;
 pub mod tables;
 pub mod template;
 pub mod tidy;
+pub mod vms;
 pub mod workloads;

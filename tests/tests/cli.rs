@@ -117,7 +117,7 @@ const KEYS: &str = "schema_version source device strategy vram_bytes system_byte
     live_peak_allocations high_water_bytes failed_allocations failed_accesses mapping_failures \
     evictions swap_ins bytes_moved bytes_verified corrupt_bytes device_faults faults_injected \
     cpu_fallbacks poisoned refused_accesses cancelled_jobs resets failed_operations captures \
-    swaps failed_swaps crossings plan_ops plans_digest restarts timing";
+    swaps failed_swaps strategy_faults shadow crossings plan_ops plans_digest restarts timing";
 
 #[track_caller]
 fn keys(json: &Value) -> String {

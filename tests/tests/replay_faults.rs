@@ -434,7 +434,7 @@ fn what_makes_no_sense_is_one_line() {
         (&["--fault-seed", "x"], 2, "--fault-seed"),
         (&["--swap", "50%"], 2, "50%:buddy"),
         (&["--swap", "101%:mechanism"], 2, "101"),
-        (&["--swap", "5%:strategy"], 2, "mechanism"),
+        (&["--swap", "5%:strategy"], 2, "no strategy"),
         (&["--swap", &swap], 3, "component"),
         (&["--swap", "5%:mechanism=missing.wasm"], 3, "missing.wasm"),
         (&["--gtt", "0"], 2, "--gtt"),

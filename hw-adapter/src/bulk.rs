@@ -9,6 +9,8 @@
 //! `tests/benches/copy.rs` measures it.
 
 #[cfg(target_arch = "x86_64")]
+mod choice;
+#[cfg(target_arch = "x86_64")]
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,15 @@ const FILL_AROUND: u64 = 32 << 20;
 /// Pieces below this are not worth the work at their ends.
 #[cfg(target_arch = "x86_64")]
 const SMALL: usize = 512;
+
+/// Pieces from here on may be faster with the string instruction than streamed; which it is,
+/// depends on the processor.
+#[cfg(target_arch = "x86_64")]
+const LARGE: usize = 1 << 20;
+
+/// Streams or strings for pieces from [`LARGE`] on.
+#[cfg(target_arch = "x86_64")]
+static STREAM_OR_STRING: choice::Choice = choice::Choice::new();
 
 /// How far the source is asked for in front of the loads: a page.
 #[cfg(target_arch = "x86_64")]
@@ -103,6 +114,9 @@ pub(crate) enum Way {
     String,
     #[cfg(target_arch = "x86_64")]
     Stream(Stream),
+    /// Streams; for large pieces that or strings, whatever has turned out to be faster.
+    #[cfg(target_arch = "x86_64")]
+    Around(Stream),
 }
 
 impl Way {
@@ -117,11 +131,12 @@ impl Way {
     }
 
     fn around(caches: bool) -> Way {
-        let method = match caches {
-            true => Method::Stream,
-            false => Method::Library,
-        };
-        method.way().unwrap_or(Way::Library)
+        #[cfg(target_arch = "x86_64")]
+        if caches && let Some(stream) = Stream::detect() {
+            return Way::Around(stream);
+        }
+        let _ = caches;
+        Way::Library
     }
 }
 
@@ -142,7 +157,7 @@ pub(crate) unsafe fn batch<R>(way: Way, work: impl FnOnce(&Batch) -> R) -> R {
 impl Drop for Batch {
     fn drop(&mut self) {
         #[cfg(target_arch = "x86_64")]
-        if let Way::Stream(_) = self.0 {
+        if let Way::Stream(_) | Way::Around(_) = self.0 {
             stream::fence();
         }
     }
@@ -154,7 +169,16 @@ impl Batch {
     pub(crate) fn copy(&self, to: &mut [u8], from: &[u8], next: Option<*const u8>) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Way::Stream(stream) if to.len() >= SMALL => stream.copy(to, from, next),
+            Way::Around(stream) if to.len() >= LARGE => {
+                STREAM_OR_STRING.act(to.len(), |way| match way {
+                    0 => stream.copy(to, from, next),
+                    _ => stream::string_copy(to, from),
+                });
+            }
+            #[cfg(target_arch = "x86_64")]
+            Way::Stream(stream) | Way::Around(stream) if to.len() >= SMALL => {
+                stream.copy(to, from, next);
+            }
             #[cfg(target_arch = "x86_64")]
             Way::String => stream::string_copy(to, from),
             _ => to.copy_from_slice(from),
@@ -166,7 +190,9 @@ impl Batch {
     pub(crate) fn fill(&self, to: &mut [u8], word: u64) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Way::Stream(stream) if to.len() >= SMALL => stream.fill(to, word),
+            Way::Stream(stream) | Way::Around(stream) if to.len() >= SMALL => {
+                stream.fill(to, word);
+            }
             _ => fill(to, word),
         }
     }

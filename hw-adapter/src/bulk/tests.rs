@@ -17,7 +17,9 @@ const LINE: usize = 64;
 fn ways() -> Vec<Way> {
     let ways = Method::ALL.into_iter().filter_map(Method::way);
     #[cfg(target_arch = "x86_64")]
-    let ways = ways.chain(Stream::narrow().map(Way::Stream));
+    let ways = ways
+        .chain(Stream::narrow().map(Way::Stream))
+        .chain(Stream::detect().map(Way::Around));
     ways.collect()
 }
 

@@ -142,6 +142,64 @@ fn swaps_while_requests_are_served_lose_nothing() {
     assert!(swaps >= 10, "only {swaps} swaps");
 }
 
+/// Several threads swap at once, some with newcomers that do not take what lives: nobody ends or
+/// uses another one's preparation.
+#[test]
+fn swaps_at_the_same_time_keep_out_of_each_others_way() {
+    let parts = libraries("buddy");
+    let (runtime, _) = fixture::runtime(VRAM, SYSTEM, Some(parts), Pacing::Window(3), |b| b);
+    let device = runtime.device(0).unwrap();
+    let refusing = gpumm_adversaries::component("refuses-to-be-restored", 1).unwrap();
+    let source = |name: &str| -> Arc<dyn StrategySource> {
+        match name {
+            "refusing" => Arc::new(WasmStrategy::new(name, refusing.clone())),
+            name => native::strategy(name),
+        }
+    };
+    let made: Vec<usize> = std::thread::scope(|scope| {
+        let swapper = |names: [&'static str; 3]| {
+            let (device, source) = (&device, &source);
+            move || {
+                let turn = |at: usize| {
+                    let name = names[at % names.len()];
+                    match device.swap_strategy(source(name)) {
+                        Ok(swap) => {
+                            assert_eq!(swap.to, name);
+                            1
+                        }
+                        Err(Error::SwapInProgress) => 0,
+                        Err(Error::Component { name: who, .. }) if who == "refusing" => 0,
+                        Err(other) => panic!("{name}: {other}"),
+                    }
+                };
+                (0..300).map(turn).sum()
+            }
+        };
+        let all = [
+            ["tlsf", "refusing", "range"],
+            ["buddy", "buddy", "refusing"],
+            GENERAL,
+        ];
+        let all = all.map(|names| scope.spawn(swapper(names)));
+        let mut life = Life::new(&runtime, 7, 3, VRAM / 16);
+        (0..1500).for_each(|_| life.step());
+        let tally = life.end();
+        assert_eq!((tally.corrupt, tally.failed, tally.refused), (0, 0, 0));
+        all.into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert_eq!(
+        device.strategy_fault_count(),
+        0,
+        "{:?}",
+        device.strategy_faults()
+    );
+    let swaps = device.strategy_swaps().unwrap();
+    assert_eq!(swaps.len(), made.iter().sum::<usize>());
+    assert!(swaps.len() > 50 && swaps.iter().all(|swap| !swap.pause.is_zero()));
+}
+
 #[test]
 fn who_cannot_take_what_lives_is_refused_and_the_old_one_goes_on() {
     let honest = life(components("buddy"), 300, |_, _| ()).0;

@@ -229,6 +229,13 @@ impl Allocator for RangeManager {
         Ok(())
     }
 
+    fn allocate_one(&mut self, number: AllocationId, bytes: u64) -> Option<u64> {
+        let mut extents = Vec::new();
+        let wish = Allocate::plain(number, bytes);
+        self.allocate(&wish, &mut extents).ok()?;
+        extents.first().map(|extent| extent.offset)
+    }
+
     fn free(&mut self, number: AllocationId) -> Result<(), Refusal> {
         self.idle()?;
         let first = self.filed(number)?;

@@ -8,7 +8,8 @@ use gpumm_contract::extent::total;
 use gpumm_contract::wire::{Item, Kind, Reader};
 use gpumm_contract::{AllocationId, Extent, Extents, MemoryTypeId};
 
-/// Judges a strategy's answers: in order, complete, and about bytes that are free.
+/// Judges a strategy's answers: in order, complete, and about bytes that are free. Returns the
+/// sizes of the plain wishes that were refused and that no release behind them could have helped.
 ///
 /// Errors: [`ComponentFault::Lie`] with what is wrong.
 pub(super) fn judge(
@@ -17,49 +18,57 @@ pub(super) fn judge(
     memory: MemoryTypeId,
     commands: &[Command],
     words: &[u64],
-) -> Result<(), ComponentFault> {
+) -> Result<Vec<u64>, ComponentFault> {
     let lie = |why: String| ComponentFault::Lie(why);
     let mut reader = Reader::new(words, Kind::Answers).map_err(|e| lie(e.to_string()))?;
+    let mut refused = Vec::new();
     for command in commands {
         let item = reader.next().map_err(|e| lie(e.to_string()))?;
         let item = item.ok_or_else(|| lie("fewer answers than commands".into()))?;
-        judge_one(ledger, after, memory, command, &item).map_err(lie)?;
+        let granted = judge_one(ledger, after, memory, command, &item).map_err(lie)?;
+        match command {
+            Command::Allocate(wish) if !granted && wish.is_plain() => refused.push(wish.bytes),
+            // What it makes room for had none before.
+            Command::Free { .. } => refused.clear(),
+            _ => {}
+        }
     }
     match reader.next() {
-        Ok(None) => Ok(()),
+        Ok(None) => Ok(refused),
         _ => Err(lie("more answers than commands".into())),
     }
 }
 
+/// Whether a wish was granted.
 fn judge_one(
     ledger: &Ledger,
     after: &mut Overlay,
     memory: MemoryTypeId,
     command: &Command,
     item: &Item<'_>,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     if let (Command::Allocate(wish), Some((number, extents))) = (command, extents_of(item))
         && number == wish.number
     {
         let extents: Extents = extents.collect();
         judge_extents(ledger, after, memory, wish, &extents)?;
         after.grant(number, memory, extents);
-        return Ok(());
+        return Ok(true);
     }
     let answer = Answer::decode(item).map_err(|e| e.to_string())?;
     match (command, answer) {
         (Command::Free { number, .. }, Answer::Freed(freed)) if freed == *number => {
             after.free(*number, memory);
-            Ok(())
+            Ok(false)
         }
         (Command::Allocate(wish), Answer::NoSpace { number, .. }) if number == wish.number => {
-            Ok(())
+            Ok(false)
         }
         // A promise that a strategy cannot keep; the mechanism takes it for want of room.
         (Command::Allocate(wish), Answer::Refused(number, Refusal::Unsupported))
             if wish.contiguous && number == wish.number =>
         {
-            Ok(())
+            Ok(false)
         }
         // The broker sends only commands that every strategy must accept.
         (_, Answer::Refused(number, why)) => {

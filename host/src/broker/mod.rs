@@ -85,8 +85,8 @@ impl Broker {
         loop {
             let answers = slot.execute(words, &commands);
             let judged = answers.and_then(|answers| {
-                judge(ledger, overlay, memory, &commands, &answers)?;
-                room::refusals(ledger, overlay, slot, &commands, &answers)?;
+                let refused = judge(ledger, overlay, memory, &commands, &answers)?;
+                room::refusals(ledger, overlay, slot, &refused)?;
                 Ok(answers)
             });
             match judged {

@@ -5,44 +5,23 @@ use crate::error::ComponentFault;
 use crate::ledger::Ledger;
 use crate::slot::Slot;
 use gpumm_contract::MemoryTypeId;
-use gpumm_contract::allocator::{Answer, Command, extents_of};
-use gpumm_contract::wire::{Kind, Reader};
 
-/// Holds judged refusals against the holes that the facts know.
+/// Holds refusals of plain wishes of these sizes against the holes that the facts know.
 ///
-/// Only plain wishes count: what a hint, a range or an alignment rules out is the strategy's
-/// business.
+/// What a hint, a range or an alignment rules out is the strategy's business.
 ///
 /// Errors: wishes that have room are refused too often.
 pub(super) fn refusals(
     ledger: &Ledger,
     overlay: &Overlay,
     slot: &mut Slot,
-    commands: &[Command],
-    words: &[u64],
+    refused: &[u64],
 ) -> Result<(), ComponentFault> {
     let (memory, size) = (slot.memory(), slot.geometry.size);
-    let Ok(mut reader) = Reader::new(words, Kind::Answers) else {
-        return Ok(());
-    };
-    // What a later release has made room for was not there before.
-    let is_free = |c: &Command| matches!(c, Command::Free { .. });
-    let behind = commands.iter().rposition(is_free).map_or(0, |at| at + 1);
-    for (at, command) in commands.iter().enumerate() {
-        let Ok(Some(item)) = reader.next() else {
-            return Ok(());
-        };
-        if let Command::Allocate(wish) = command
-            && at >= behind
-            && wish.is_plain()
-            && extents_of(&item).is_none()
-            && let Ok(Answer::NoSpace { .. }) = Answer::decode(&item)
-        {
-            let room = || has_hole(ledger, overlay, memory, size, wish.bytes);
-            slot.books.refused(wish.bytes, size, room)?;
-        }
-    }
-    Ok(())
+    refused.iter().try_for_each(|&bytes| {
+        let room = || has_hole(ledger, overlay, memory, size, bytes);
+        slot.books.refused(bytes, size, room)
+    })
 }
 
 /// Whether a hole holds so many bytes.

@@ -3,7 +3,7 @@
 use super::{Desk, Planner};
 use crate::error::{ComponentFault, Error};
 use crate::parts::{Strategy, StrategySource};
-use crate::slot::{Change, Part, Retired, ShadowReport, Slot, StrategyFault, StrategySwap};
+use crate::slot::{Change, Part, Retired, ShadowReport, Slot, StrategyFault, StrategySwap, Ticket};
 use gpumm_contract::Geometry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,31 +36,35 @@ impl Planner {
     /// Begins to prepare a newcomer, which needs a geometry first.
     ///
     /// Errors: another one is being prepared.
-    pub(crate) fn begin_strategy(&mut self) -> Result<Geometry, Error> {
+    pub(crate) fn begin_strategy(&mut self) -> Result<(Ticket, Geometry), Error> {
         let slot = self.slot()?;
-        match slot.prepare() {
-            true => Ok(slot.geometry),
-            false => Err(Error::SwapInProgress),
-        }
+        let ticket = slot.prepare().ok_or(Error::SwapInProgress)?;
+        Ok((ticket, slot.geometry))
     }
 
     /// The next part of what lived when the preparation began; none when it is complete.
-    pub(crate) fn strategy_part(&mut self) -> Result<Option<Part>, Error> {
+    pub(crate) fn strategy_part(
+        &mut self,
+        ticket: Ticket,
+    ) -> Result<Result<Option<Part>, ComponentFault>, Error> {
         let vram = self.vram;
-        let desk = self.desk()?;
-        let slot = desk.broker.slot(vram);
-        Ok(slot.and_then(|slot| slot.slice(&desk.ledger)))
+        let Desk { ledger, broker } = self.desk()?;
+        let slot = broker.slot(vram).ok_or_else(no_strategy)?;
+        Ok(slot.slice(ticket, ledger))
     }
 
     /// What came and went since the preparation began, or since the last time.
-    pub(crate) fn strategy_changes(&mut self) -> Result<Vec<Change>, Error> {
-        Ok(self.slot()?.missed())
+    pub(crate) fn strategy_changes(
+        &mut self,
+        ticket: Ticket,
+    ) -> Result<Result<Vec<Change>, ComponentFault>, Error> {
+        Ok(self.slot()?.missed(ticket))
     }
 
-    /// Gives the preparation up.
-    pub(crate) fn abandon_strategy(&mut self) {
+    /// Ends the preparation, if it has not ended.
+    pub(crate) fn abandon_strategy(&mut self, ticket: Ticket) {
         if let Ok(slot) = self.slot() {
-            slot.abandon();
+            slot.abandon(ticket);
         }
     }
 
@@ -69,10 +73,11 @@ impl Planner {
     /// Errors: it does not take what it has missed; the old one goes on.
     pub(crate) fn switch_strategy(
         &mut self,
+        ticket: Ticket,
         source: Arc<dyn StrategySource>,
         newcomer: Box<dyn Strategy>,
     ) -> Result<Result<Retired, ComponentFault>, Error> {
-        Ok(self.slot()?.switch(source, newcomer))
+        Ok(self.slot()?.switch(ticket, source, newcomer))
     }
 
     /// Makes a newcomer serve that takes everything at once.
@@ -96,9 +101,13 @@ impl Planner {
         back.ok_or(Error::NoWayBack)?.map_err(failed)
     }
 
-    /// Says how long the last swap has kept requests waiting, and returns it.
-    pub(crate) fn strategy_paused(&mut self, pause: Duration) -> Result<StrategySwap, Error> {
-        let swap = self.slot()?.paused(pause);
+    /// Says how long a swap has kept requests waiting, and returns it.
+    pub(crate) fn strategy_paused(
+        &mut self,
+        swap: usize,
+        pause: Duration,
+    ) -> Result<StrategySwap, Error> {
+        let swap = self.slot()?.paused(swap, pause);
         swap.ok_or_else(|| Error::System("no strategy was swapped".into()))
     }
 

@@ -8,7 +8,8 @@ use super::DeviceHandle;
 use crate::error::{ComponentFault, Error};
 use crate::parts::{Strategy, StrategySource};
 use crate::planner::Planner;
-use crate::slot::{ShadowReport, StrategyFault, StrategySwap, apply};
+use crate::slot::{Retired, ShadowReport, StrategyFault, StrategySwap, Ticket, apply};
+use gpumm_contract::Geometry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,15 +18,16 @@ const FEW: usize = 32;
 /// How often the newcomer may fall behind again before it is switched to all the same.
 const ROUNDS: usize = 16;
 
-/// Gives a preparation up that its caller does not end.
-struct Begun<'a>(&'a DeviceHandle, bool);
+/// A preparation, which ends with this at the latest.
+struct Begun<'a>(&'a DeviceHandle, Ticket);
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        if self.1 {
-            // A planner that has ended has nothing to give up.
-            let _ = self.0.control(Planner::abandon_strategy);
-        }
+        let ticket = self.1;
+        // A planner that has ended has nothing to give up.
+        let _ = self
+            .0
+            .control(move |planner| planner.abandon_strategy(ticket));
     }
 }
 
@@ -69,44 +71,57 @@ impl DeviceHandle {
             fault,
         };
         let newcomer = source.build().map_err(failed)?;
-        let ended = match self.caught_up(newcomer, &mut pause)? {
+        let (ticket, geometry) = pause.step(self, Planner::begin_strategy)??;
+        let begun = Begun(self, ticket);
+        let ended = match begun.caught_up(geometry, newcomer, &mut pause)? {
             Ok(newcomer) => {
                 let source = source.clone();
-                pause.step(self, move |p| p.switch_strategy(source, newcomer))??
+                pause.step(self, move |p| p.switch_strategy(ticket, source, newcomer))??
             }
             Err(fault) => Err(fault),
         };
-        // A strategy that was kept until now ends here, on this thread.
-        if let Err(fault) = ended.map(drop) {
+        let retired = match ended {
+            Ok(retired) => retired,
             // What it cannot learn on the way, it may be able to take as a whole.
-            self.control(Planner::abandon_strategy)?;
-            let ComponentFault::Restore(_) = fault else {
-                return Err(failed(fault));
-            };
-            let (fresh, source) = (source.build().map_err(failed)?, source.clone());
-            let whole = pause.step(self, move |p| p.switch_strategy_whole(source, fresh))??;
-            whole.map(drop).map_err(failed)?;
-        }
-        let Pause(longest) = pause;
-        self.control(move |planner| planner.strategy_paused(longest))?
+            Err(ComponentFault::Restore(_)) => {
+                let (fresh, source) = (source.build().map_err(failed)?, source.clone());
+                let whole = move |p: &mut Planner| p.switch_strategy_whole(source, fresh);
+                pause.step(self, whole)??.map_err(failed)?
+            }
+            Err(fault) => return Err(failed(fault)),
+        };
+        self.ended(retired, pause)
     }
 
+    /// Says how long a swap took. A strategy that was kept until now ends here, on this thread.
+    fn ended(&self, retired: Retired, Pause(longest): Pause) -> Result<StrategySwap, Error> {
+        let swap = retired.swap;
+        drop(retired);
+        self.control(move |planner| planner.strategy_paused(swap, longest))?
+    }
+}
+
+impl Begun<'_> {
     /// Feeds a newcomer until little is left for it to learn.
     ///
-    /// Errors: the planner has ended, or another newcomer is being fed. Inside: the newcomer does
-    /// not take something.
+    /// Errors: the planner has ended. Inside: the newcomer does not take something.
     fn caught_up(
         &self,
+        geometry: Geometry,
         mut newcomer: Box<dyn Strategy>,
         pause: &mut Pause,
     ) -> Result<Result<Box<dyn Strategy>, ComponentFault>, Error> {
-        let geometry = pause.step(self, Planner::begin_strategy)??;
-        let mut begun = Begun(self, true);
+        let Begun(device, ticket) = *self;
         if let Err(fault) = newcomer.restore_begin(geometry) {
             return Ok(Err(fault));
         }
         let mut live = 0;
-        while let Some(part) = pause.step(self, Planner::strategy_part)?? {
+        loop {
+            let part = match pause.step(device, move |p| p.strategy_part(ticket))?? {
+                Ok(Some(part)) => part,
+                Ok(None) => break,
+                Err(fault) => return Ok(Err(fault)),
+            };
             live += part.len();
             if let Err(fault) = newcomer.restore_part(&part) {
                 return Ok(Err(fault));
@@ -116,7 +131,11 @@ impl DeviceHandle {
             return Ok(Err(fault));
         }
         for _ in 0..ROUNDS {
-            let changes = pause.step(self, Planner::strategy_changes)??;
+            let missed = pause.step(device, move |p| p.strategy_changes(ticket))??;
+            let changes = match missed {
+                Ok(changes) => changes,
+                Err(fault) => return Ok(Err(fault)),
+            };
             if let Err(fault) = apply(&mut *newcomer, &changes) {
                 return Ok(Err(fault));
             }
@@ -124,19 +143,18 @@ impl DeviceHandle {
                 break;
             }
         }
-        // The switch ends the preparation.
-        begun.1 = false;
         Ok(Ok(newcomer))
     }
+}
 
+impl DeviceHandle {
     /// Brings the strategy back that served before the last swap. A second call undoes the first.
     ///
     /// Errors: [`Error::NoWayBack`]; it does not start, then the present one goes on.
     pub fn roll_back_strategy(&self) -> Result<StrategySwap, Error> {
         let mut pause = Pause::default();
-        drop(pause.step(self, Planner::roll_back_strategy)??);
-        let Pause(longest) = pause;
-        self.control(move |planner| planner.strategy_paused(longest))?
+        let retired = pause.step(self, Planner::roll_back_strategy)??;
+        self.ended(retired, pause)
     }
 
     /// Lets a strategy decide beside the serving one, without effect, until

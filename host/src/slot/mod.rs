@@ -12,7 +12,7 @@ mod shadow;
 mod swap;
 
 pub(crate) use change::{Change, apply};
-pub(crate) use prepare::Part;
+pub(crate) use prepare::{Part, Ticket};
 pub use shadow::{Compared, ShadowReport};
 pub(crate) use swap::Retired;
 pub use swap::StrategySwap;
@@ -60,6 +60,8 @@ pub(crate) struct Slot {
     restarts: u64,
     swaps: Vec<StrategySwap>,
     preparing: Option<Preparation>,
+    /// Preparations so far.
+    prepared: u64,
     previous: Option<Previous>,
     shadow: Option<Shadow>,
     /// What the batch in progress has changed, with the extents of what went.
@@ -91,6 +93,7 @@ impl Slot {
             restarts: 0,
             swaps: Vec::new(),
             preparing: None,
+            prepared: 0,
             previous: None,
             shadow: None,
             pending: Vec::new(),

@@ -19,9 +19,14 @@ const SLICE: u32 = 2048;
 /// Part of a snapshot.
 pub(crate) type Part = Vec<(AllocationId, Extents)>;
 
+/// Who a preparation is for: nobody else may take from it, or end it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ticket(pub(super) u64);
+
 /// What a newcomer has yet to learn.
 #[derive(Debug, Default)]
 pub(crate) struct Preparation {
+    pub(super) ticket: Ticket,
     /// The first number that no slice has covered.
     next: u32,
     /// Numbers behind `next` that came about since the snapshot.
@@ -32,6 +37,13 @@ pub(crate) struct Preparation {
 }
 
 impl Preparation {
+    pub(super) fn new(ticket: Ticket) -> Self {
+        Preparation {
+            ticket,
+            ..Preparation::default()
+        }
+    }
+
     /// Takes note of a change; `extents` are those of a number that went.
     pub(crate) fn note(&mut self, change: Change, extents: Option<&Extents>) {
         match &change {

@@ -1,7 +1,7 @@
 //! Making a newcomer serve, and the way back.
 
 use super::change::{Change, apply};
-use super::prepare::{Part, Preparation};
+use super::prepare::{Part, Preparation, Ticket};
 use super::{Slot, StrategyFault};
 use crate::error::ComponentFault;
 use crate::ledger::Ledger;
@@ -51,7 +51,11 @@ pub(super) struct Previous {
 /// A strategy that was kept until another one took its place. Giving back its memory takes long,
 /// so whoever asked for the swap does that, not the planner.
 #[must_use = "dropping it here keeps requests waiting"]
-pub(crate) struct Retired(#[expect(dead_code, reason = "only dropped")] Option<Previous>);
+pub(crate) struct Retired {
+    _kept: Option<Previous>,
+    /// Which of the slot's swaps it was.
+    pub(crate) swap: usize,
+}
 
 impl Previous {
     /// Whether it still learns what it misses.
@@ -70,31 +74,44 @@ impl Previous {
 }
 
 impl Slot {
-    /// Begins to bring a newcomer up to date.
-    ///
-    /// Errors: `false` when another one is being prepared.
-    pub(crate) fn prepare(&mut self) -> bool {
+    /// Begins to bring a newcomer up to date; `None` when another one is being prepared.
+    pub(crate) fn prepare(&mut self) -> Option<Ticket> {
         if self.preparing.is_some() {
-            return false;
+            return None;
         }
-        self.preparing = Some(Preparation::default());
-        true
+        self.prepared += 1;
+        let ticket = Ticket(self.prepared);
+        self.preparing = Some(Preparation::new(ticket));
+        Some(ticket)
+    }
+
+    fn preparing(&mut self, ticket: Ticket) -> Result<&mut Preparation, ComponentFault> {
+        let mine = self.preparing.as_mut().filter(|p| p.ticket == ticket);
+        mine.ok_or_else(|| ComponentFault::Nonsense("its preparation has ended".into()))
     }
 
     /// The next part of the snapshot for the newcomer; none when it is complete.
-    pub(crate) fn slice(&mut self, ledger: &Ledger) -> Option<Part> {
-        self.preparing.as_mut()?.slice(ledger, self.memory)
+    ///
+    /// Errors: its preparation has ended.
+    pub(crate) fn slice(
+        &mut self,
+        ticket: Ticket,
+        ledger: &Ledger,
+    ) -> Result<Option<Part>, ComponentFault> {
+        let memory = self.memory;
+        Ok(self.preparing(ticket)?.slice(ledger, memory))
     }
 
     /// What the newcomer has missed since the last time.
-    pub(crate) fn missed(&mut self) -> Vec<Change> {
-        let preparing = self.preparing.as_mut();
-        preparing.map(Preparation::changes).unwrap_or_default()
+    ///
+    /// Errors: its preparation has ended.
+    pub(crate) fn missed(&mut self, ticket: Ticket) -> Result<Vec<Change>, ComponentFault> {
+        Ok(self.preparing(ticket)?.changes())
     }
 
-    /// Gives a preparation up.
-    pub(crate) fn abandon(&mut self) {
-        self.preparing = None;
+    /// Ends a preparation, if it has not ended.
+    pub(crate) fn abandon(&mut self, ticket: Ticket) {
+        self.preparing.take_if(|p| p.ticket == ticket);
     }
 
     /// Makes a prepared newcomer serve, once it knows the rest; the old one stays at hand.
@@ -102,12 +119,13 @@ impl Slot {
     /// Errors: it does not take what it has missed; the old one goes on.
     pub(crate) fn switch(
         &mut self,
+        ticket: Ticket,
         source: Arc<dyn StrategySource>,
         mut newcomer: Box<dyn Strategy>,
     ) -> Result<Retired, ComponentFault> {
-        let missed = self.missed();
+        let missed = self.missed(ticket)?;
         apply(&mut *newcomer, &missed)?;
-        self.preparing = None;
+        self.abandon(ticket);
         Ok(self.take_over(source, newcomer, false))
     }
 
@@ -120,7 +138,6 @@ impl Slot {
         mut newcomer: Box<dyn Strategy>,
         live: &[(AllocationId, Extents)],
     ) -> Result<Retired, ComponentFault> {
-        self.preparing = None;
         newcomer.restore(self.geometry, live)?;
         Ok(self.take_over(source, newcomer, false))
     }
@@ -160,19 +177,22 @@ impl Slot {
             swap: self.swaps.len(),
             since: self.books.decisions,
         };
-        let retired = self.previous.replace(kept);
+        let retired = Retired {
+            swap: kept.swap,
+            _kept: self.previous.replace(kept),
+        };
         self.swaps.push(swap);
         self.source = source;
         self.quarantined = quarantined;
         self.books.newcomer();
-        Retired(retired)
+        retired
     }
 
-    /// Says how long requests have waited for the last swap.
-    pub(crate) fn paused(&mut self, pause: Duration) -> Option<StrategySwap> {
-        let last = self.swaps.last_mut()?;
-        last.pause = pause;
-        Some(last.clone())
+    /// Says how long requests have waited for a swap.
+    pub(crate) fn paused(&mut self, swap: usize, pause: Duration) -> Option<StrategySwap> {
+        let swap = self.swaps.get_mut(swap)?;
+        swap.pause = pause;
+        Some(swap.clone())
     }
 
     /// The strategy before the last swap, if the newcomer is still on probation.

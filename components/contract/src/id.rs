@@ -29,6 +29,11 @@ id!(
     /// One sg-table of a device, granted like allocation numbers.
     TableId(u32)
 );
+impl TableId {
+    /// No table: what page-table entries show that show nothing. Never granted.
+    pub const NONE: TableId = TableId(u32::MAX);
+}
+
 id!(
     /// A timeline of the Runtime: a counter that only grows.
     TimelineId(u32)

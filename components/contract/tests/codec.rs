@@ -1,12 +1,16 @@
 //! Every packed item survives encode, decode, encode; no words make a decoder panic.
 #![allow(clippy::unwrap_used)]
 
-use gpumm_contract::facts::{BufferFact, Content, Fact, MemoryType, Role};
+use gpumm_contract::facts::{
+    BufferFact, Content, Fact, MappingFact, MemoryType, Role, VmBoFact, VmFact,
+};
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{
-    Access, Attach, Batch, Create, Detach, Grants, Intent, Pass, Place, Placement, Run, Use,
+    Access, Attach, Batch, BindVm, Create, CreateVm, Detach, Grants, Intent, Pass, Place,
+    Placement, Run, SpanUse, Submit, Use, Used,
 };
 use gpumm_contract::table::{Hold, Holder};
+use gpumm_contract::vm::{Mapping, PAGE, Span, VmConfig, VmError, VmId};
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::*;
 
@@ -34,6 +38,18 @@ fn placement() -> Placement {
     .unwrap()
 }
 
+fn vm_config() -> VmConfig {
+    VmConfig {
+        range: Span {
+            start: PAGE,
+            bytes: 1 << 47,
+        },
+        kernel: Span::default(),
+        mappings: 100,
+        mappings_per_buffer: 10,
+    }
+}
+
 fn ops() -> Vec<Op<'static>> {
     let mut after = PointSet::new();
     after.add(point(1, 7));
@@ -56,6 +72,12 @@ fn ops() -> Vec<Op<'static>> {
         Status::Poisoned,
         Status::NotMapped,
         Status::NotAttached,
+        Status::InvalidBind,
+        Status::Vm {
+            why: VmError::KernelArea,
+            bind: 7,
+        },
+        VmError::Overlap.into(),
     ];
     let mut ops: Vec<_> = statuses
         .iter()
@@ -101,14 +123,14 @@ fn ops() -> Vec<Op<'static>> {
         },
         Op::UpdatePtes {
             at,
-            vm: 1,
+            vm: VmId(1),
             address: 2,
             table,
             offset: 3,
             bytes: 4,
             flags: 5,
         },
-        Op::InvalidateTlb { at, vm: 8 },
+        Op::InvalidateTlb { at, vm: VmId(8) },
         Op::Run {
             at,
             job: JobId(77),
@@ -208,6 +230,36 @@ fn batches_round_trip() {
                 attachment: AttachmentId(1 << 40),
                 buffer: BufferId(2),
             }),
+            Request::CreateVm(CreateVm {
+                vm: VmId(1 << 40),
+                tenant: TenantId(3),
+                config: vm_config(),
+            }),
+            Request::CloseVm(VmId(2)),
+            Request::Bind(BindVm {
+                vm: VmId(2),
+                after: [point(1, 8), point(3, 1)].into_iter().collect(),
+                binds: vec![1, 2, 3],
+            }),
+            Request::Submit(Submit {
+                vm: VmId(2),
+                at: point(4, 1),
+                stamp: Stamp(9),
+                spans: vec![SpanUse {
+                    at: Span {
+                        start: PAGE,
+                        bytes: 7,
+                    },
+                    intent: Intent::Write,
+                }],
+            }),
+            Request::Used(Used {
+                vm: VmId(2),
+                at: point(4, 2),
+                stamp: Stamp(10),
+                buffer: None,
+                intent: Intent::Read,
+            }),
         ],
     };
     assert_eq!(Batch::decode(&batch.encode().unwrap()).unwrap(), batch);
@@ -292,6 +344,41 @@ fn facts() -> Vec<Fact> {
             buffer: BufferId(9),
             device: DeviceId(1),
         },
+        Fact::Vm(VmFact {
+            vm: VmId(1 << 40),
+            tenant: TenantId(3),
+            config: vm_config(),
+            written: [point(1, 8)].into_iter().collect(),
+            busy: [point(2, 8), point(3, 1)].into_iter().collect(),
+        }),
+        Fact::VmBo(VmBoFact {
+            vm: VmId(2),
+            buffer: BufferId(4),
+            external: false,
+            evicted: true,
+            table: None,
+            held: 1,
+        }),
+        Fact::VmBo(VmBoFact {
+            vm: VmId(2),
+            buffer: BufferId(5),
+            external: true,
+            evicted: false,
+            table: Some(TableId(3)),
+            held: 0,
+        }),
+        Fact::Mapping(MappingFact {
+            vm: VmId(2),
+            mapping: Mapping {
+                at: Span {
+                    start: PAGE,
+                    bytes: PAGE,
+                },
+                buffer: None,
+                offset: PAGE,
+                attributes: 1,
+            },
+        }),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Facts as words.
 
-use super::{BufferFact, Content, Fact, MemoryType, Role};
+use super::{BufferFact, Content, Fact, MappingFact, MemoryType, Role, VmBoFact, VmFact};
 use crate::extent::{Extent, Segment};
 use crate::id::{
     AllocationId, AttachmentId, BufferId, DeviceId, MemoryTypeId, Stamp, TableId, TenantId,
@@ -21,7 +21,7 @@ fn get_point(item: &Item<'_>, [timeline, value]: [u64; 2]) -> Result<Option<Poin
     Ok((value > 0).then_some(Point { timeline, value }))
 }
 
-fn put_points(points: &PointSet, body: &mut Vec<u64>) {
+pub(super) fn put_points(points: &PointSet, body: &mut Vec<u64>) {
     body.extend(points.iter().flat_map(|p| [p.timeline.0.into(), p.value]));
 }
 
@@ -89,6 +89,9 @@ impl Fact {
                 buffer,
                 device,
             } => out.item(8, device.0, |b| b.extend([attachment.0, buffer.0])),
+            Fact::Vm(vm) => vm.encode(out),
+            Fact::VmBo(vm_bo) => vm_bo.encode(out),
+            Fact::Mapping(mapping) => mapping.encode(out),
         }
     }
 
@@ -213,6 +216,9 @@ impl Fact {
                     device: DeviceId(item.operand),
                 }
             }
+            9 => VmFact::decode(item).map(Fact::Vm)?,
+            10 => VmBoFact::decode(item).map(Fact::VmBo)?,
+            11 => MappingFact::decode(item).map(Fact::Mapping)?,
             _ => return Err(item.unknown()),
         })
     }
@@ -313,7 +319,11 @@ fn take<const N: usize, T>(
         .collect()
 }
 
-fn points(item: &Item<'_>, rest: &mut &[u64], count: u64) -> Result<PointSet, WireError> {
+pub(super) fn points(
+    item: &Item<'_>,
+    rest: &mut &[u64],
+    count: u64,
+) -> Result<PointSet, WireError> {
     let list = take(item, rest, count, |[timeline, value]: [u64; 2]| {
         Ok(Point {
             timeline: TimelineId(item.narrow(timeline)?),

@@ -1,7 +1,8 @@
 //! Facts: what the host's ledger knows, from which a mechanism is rebuilt.
 //!
 //! Shape of a fact list ([`Kind::Facts`](crate::wire::Kind::Facts)): memory types and timelines first, then tables,
-//! buffers, residue and pending ranges in any order, attachments after their buffers. A restore is any number of lists.
+//! buffers, residue and pending ranges in any order, attachments after their buffers, then address spaces,
+//! vm-bos and mappings. A restore is any number of lists.
 //!
 //! | fact | operand | body |
 //! |---|---|---|
@@ -13,12 +14,17 @@
 //! | 6 pending | memory type | `offset, bytes`, then `timeline, value` per point |
 //! | 7 leaving | table | `buffer, arrives, left`, then `timeline, value` per point |
 //! | 8 attachment | device | `attachment, buffer` |
+//! | 9 vm | tenant | `vm, start, bytes, kernel start, kernel bytes, mappings, mappings per buffer, written`, then `timeline, value` per point, `written` of page-table writes, the others of jobs |
+//! | 10 vm-bo | flags (1 external, 2 evicted) | `vm, buffer, table (2^32 - 1 none), held` |
+//! | 11 mapping | attributes, 256 sparse | `vm, start, bytes, buffer, offset` |
 //!
 //! `arrives` and `left` are two words each, timeline and value; value 0 stands for none.
 
 mod codec;
+mod vm;
 
 pub use codec::decode;
+pub use vm::{MappingFact, VmBoFact, VmFact};
 
 use crate::extent::{Extent, Segment};
 use crate::id::{
@@ -102,6 +108,10 @@ pub enum Role {
     RevocableCpu,
     /// What imports by a device have ended: only `notify` takes its points, the host reaches them.
     Gate(DeviceId),
+    /// Page-table writes.
+    Bind,
+    /// Jobs on address spaces, which the host submits and whose points it assigns.
+    Job,
 }
 
 impl Role {
@@ -112,6 +122,8 @@ impl Role {
             Role::Cpu => (2, None),
             Role::RevocableCpu => (3, None),
             Role::Gate(device) => (4, Some(device)),
+            Role::Bind => (5, None),
+            Role::Job => (6, None),
         }
     }
 
@@ -122,6 +134,8 @@ impl Role {
             (2, None) => Role::Cpu,
             (3, None) => Role::RevocableCpu,
             (4, Some(device)) => Role::Gate(device),
+            (5, None) => Role::Bind,
+            (6, None) => Role::Job,
             _ => return None,
         })
     }
@@ -229,4 +243,10 @@ pub enum Fact {
         /// The importing device.
         device: DeviceId,
     },
+    /// An address space that is not closed.
+    Vm(VmFact),
+    /// A buffer as a member of an address space.
+    VmBo(VmBoFact),
+    /// A mapping of an address space.
+    Mapping(MappingFact),
 }

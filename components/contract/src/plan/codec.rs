@@ -6,6 +6,7 @@ use crate::id::{
     AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, TableId, TimelineId,
 };
 use crate::point::{Point, PointSet};
+use crate::vm::VmId;
 use crate::wire::{Item, Kind, Reader, WireError, Writer};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -72,7 +73,7 @@ impl Op<'_> {
             } => out.item(10, at.timeline.0, |b| {
                 b.extend([
                     at.value,
-                    *vm,
+                    vm.0,
                     *address,
                     table.0.into(),
                     *offset,
@@ -81,7 +82,7 @@ impl Op<'_> {
                 ]);
             }),
             Op::InvalidateTlb { at, vm } => {
-                out.item(11, at.timeline.0, |b| b.extend([at.value, *vm]))
+                out.item(11, at.timeline.0, |b| b.extend([at.value, vm.0]))
             }
             Op::Run { at, job, tables } => out.item(12, at.timeline.0, |b| {
                 b.extend([at.value, job.0]);
@@ -196,7 +197,7 @@ impl Op<'_> {
                 let [value, vm, address, t, offset, bytes, flags] = item.exactly()?;
                 Op::UpdatePtes {
                     at: at(value),
-                    vm,
+                    vm: VmId(vm),
                     address,
                     table: table(t)?,
                     offset,
@@ -206,7 +207,10 @@ impl Op<'_> {
             }
             11 => {
                 let [value, vm] = item.exactly()?;
-                Op::InvalidateTlb { at: at(value), vm }
+                Op::InvalidateTlb {
+                    at: at(value),
+                    vm: VmId(vm),
+                }
             }
             12 => {
                 let ([value, job], rest) = item.at_least()?;

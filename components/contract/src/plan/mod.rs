@@ -34,7 +34,11 @@ use crate::id::{
     AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, TableId, TimelineId,
 };
 use crate::point::{Point, PointSet};
+use crate::vm::VmId;
 use alloc::borrow::Cow;
+
+/// Flag of [`Op::UpdatePtes`]: the entries are sparse.
+pub const SPARSE_PTES: u64 = 1 << 8;
 
 /// One operation of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,16 +125,17 @@ pub enum Op<'a> {
         /// The timeline and the value it reaches.
         at: Point,
         /// The VM.
-        vm: u64,
+        vm: VmId,
         /// First GPU virtual address.
         address: u64,
-        /// The table that backs the range, or `u32::MAX` for none.
+        /// The table that backs the range, or [`TableId::NONE`].
         table: TableId,
         /// First byte in the table.
         offset: u64,
         /// How many bytes.
         bytes: u64,
-        /// Access rights and page size.
+        /// Bits 0..8 the mapping's attributes; [`SPARSE_PTES`]: reads give zero, writes are
+        /// dropped, and there is no table. Neither table nor that: invalid entries.
         flags: u64,
     },
     /// A VM's translations are forgotten.
@@ -138,7 +143,7 @@ pub enum Op<'a> {
         /// The timeline and the value it reaches.
         at: Point,
         /// The VM.
-        vm: u64,
+        vm: VmId,
     },
     /// The client's job runs.
     Run {

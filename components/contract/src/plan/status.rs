@@ -1,5 +1,6 @@
 //! How requests end.
 
+use crate::vm::{BindError, VmError};
 use core::fmt;
 
 /// How a request ended.
@@ -37,6 +38,15 @@ pub enum Status {
     NotMapped,
     /// The buffer is attached to the device already, or the device is none that imports from here.
     NotAttached,
+    /// An address space refuses.
+    Vm {
+        /// Why; never a list that cannot be read.
+        why: VmError,
+        /// Which request of a list of binds, from 0.
+        bind: u32,
+    },
+    /// A list of binds cannot be read.
+    InvalidBind,
 }
 
 impl Status {
@@ -57,6 +67,11 @@ impl Status {
             Status::Poisoned => [9, 0, 0],
             Status::NotMapped => [10, 0, 0],
             Status::NotAttached => [11, 0, 0],
+            Status::Vm { why, bind } => match why.code() {
+                Some(code) => [12, code, bind.into()],
+                None => [13, 0, 0],
+            },
+            Status::InvalidBind => [13, 0, 0],
         }
     }
 
@@ -77,6 +92,11 @@ impl Status {
             [9, 0, 0] => Status::Poisoned,
             [10, 0, 0] => Status::NotMapped,
             [11, 0, 0] => Status::NotAttached,
+            [12, code, bind] => Status::Vm {
+                why: VmError::from_code(code)?,
+                bind: bind.try_into().ok()?,
+            },
+            [13, 0, 0] => Status::InvalidBind,
             _ => return None,
         })
     }
@@ -123,6 +143,24 @@ impl fmt::Display for Status {
             Status::NotAttached => f.write_str(
                 "the buffer is attached to that device already, or the device cannot import it",
             ),
+            Status::Vm { why, bind: 0 } => why.fmt(f),
+            Status::Vm { why, bind } => write!(f, "bind request {bind}: {why}"),
+            Status::InvalidBind => f.write_str("the list of binds cannot be read"),
+        }
+    }
+}
+
+impl From<VmError> for Status {
+    fn from(why: VmError) -> Self {
+        BindError { request: 0, why }.into()
+    }
+}
+
+impl From<BindError> for Status {
+    fn from(BindError { request, why }: BindError) -> Self {
+        match why {
+            VmError::Wire(_) => Status::InvalidBind,
+            why => Status::Vm { why, bind: request },
         }
     }
 }

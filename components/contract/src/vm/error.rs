@@ -39,6 +39,38 @@ pub enum VmError {
     Wire(WireError),
 }
 
+impl VmError {
+    /// Those that a plan can tell, by code.
+    const CODES: [VmError; 14] = [
+        VmError::UnknownVm,
+        VmError::VmExists,
+        VmError::Closed,
+        VmError::Empty,
+        VmError::Misaligned,
+        VmError::Range,
+        VmError::KernelArea,
+        VmError::Limits,
+        VmError::UnknownBuffer,
+        VmError::NotHeld,
+        VmError::TooManyHolds,
+        VmError::TooManyMappings,
+        VmError::TooManyOfBuffer,
+        VmError::Overlap,
+    ];
+
+    /// The code of an error in a plan; `None` of a list that cannot be read, which is told
+    /// otherwise.
+    pub(crate) fn code(self) -> Option<u64> {
+        let at = Self::CODES.iter().position(|&e| e == self);
+        at.map(|at| at as u64)
+    }
+
+    /// The error of a code.
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
+        Self::CODES.get(usize::try_from(code).ok()?).copied()
+    }
+}
+
 impl fmt::Display for VmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -19,6 +19,9 @@ use core::fmt;
 /// The smallest page of a device's page tables, in bytes.
 pub const PAGE: u64 = 4096;
 
+/// Attribute bit of a mapping: jobs may write there.
+pub const WRITE: u8 = 1;
+
 /// The most mappings that any address space may have.
 pub const MAX_MAPPINGS: u32 = 1 << 28;
 
@@ -99,6 +102,37 @@ pub struct VmConfig {
     pub mappings: u32,
     /// The most mappings of one buffer; 1 to [`MAX_MAPPINGS`].
     pub mappings_per_buffer: u32,
+}
+
+impl VmConfig {
+    /// The config as words of a request or a fact.
+    pub(crate) fn words(&self) -> [u64; 6] {
+        let (range, kernel) = (self.range, self.kernel);
+        let limits = [self.mappings.into(), self.mappings_per_buffer.into()];
+        let [mappings, per_buffer] = limits;
+        [
+            range.start,
+            range.bytes,
+            kernel.start,
+            kernel.bytes,
+            mappings,
+            per_buffer,
+        ]
+    }
+
+    /// The config of words; `None` when a limit is no 32-bit number.
+    pub(crate) fn from_words(words: [u64; 6]) -> Option<Self> {
+        let [start, bytes, kernel, kernel_bytes, mappings, per_buffer] = words;
+        Some(VmConfig {
+            range: Span { start, bytes },
+            kernel: Span {
+                start: kernel,
+                bytes: kernel_bytes,
+            },
+            mappings: mappings.try_into().ok()?,
+            mappings_per_buffer: per_buffer.try_into().ok()?,
+        })
+    }
 }
 
 /// A vm-bo as it stands: a buffer as a member of an address space.

@@ -45,8 +45,9 @@ fn item<const N: usize>(list: &mut Vec<u64>, op: u8, operand: u32, mut words: [u
     list[0] += 1 << 32;
 }
 
+/// The operand of a mapping's item.
 #[inline]
-fn operand(m: &Mapping) -> u32 {
+pub(crate) fn mapping_operand(m: &Mapping) -> u32 {
     u32::from(m.attributes) | if m.buffer.is_none() { SPARSE } else { 0 }
 }
 
@@ -58,7 +59,11 @@ fn words(m: &Mapping) -> [u64; 5] {
 
 /// The mapping of an item whose operand may have one more bit than a mapping's.
 #[inline]
-fn mapping(item: &Item<'_>, more: u32, words: [u64; 4]) -> Result<Mapping, WireError> {
+pub(crate) fn get_mapping(
+    item: &Item<'_>,
+    more: u32,
+    words: [u64; 4],
+) -> Result<Mapping, WireError> {
     let [start, bytes, buffer, offset] = words;
     let sparse = item.operand & SPARSE != 0;
     if item.operand & !(0xff | SPARSE | more) != 0 || (sparse && buffer != 0) {
@@ -129,7 +134,7 @@ pub fn encode_binds(binds: &[Bind], reuse: Vec<u64>) -> Vec<u64> {
     let mut list = begin(reuse, BINDS);
     for bind in binds {
         match bind {
-            Bind::Map(m) => item(&mut list, 1, operand(m), words(m)),
+            Bind::Map(m) => item(&mut list, 1, mapping_operand(m), words(m)),
             Bind::Unmap(at) => item(&mut list, 2, 0, [0, at.start, at.bytes]),
         }
     }
@@ -159,7 +164,7 @@ impl<'a> Binds<'a> {
             return Ok(None);
         };
         match item.op {
-            1 => Ok(Some(Bind::Map(mapping(&item, 0, item.exactly()?)?))),
+            1 => Ok(Some(Bind::Map(get_mapping(&item, 0, item.exactly()?)?))),
             2 if item.operand != 0 => Err(WireError::Value(item.number)),
             2 => {
                 let [start, bytes] = item.exactly()?;
@@ -189,7 +194,7 @@ impl Writer {
 impl Steps for Writer {
     #[inline]
     fn push(&mut self, op: Op) {
-        let keep = |u: &Unmap| operand(&u.mapping) | if u.keep { KEEP } else { 0 };
+        let keep = |u: &Unmap| mapping_operand(&u.mapping) | if u.keep { KEEP } else { 0 };
         match &op {
             Op::Unmap(u) => item(&mut self.0, 1, keep(u), words(&u.mapping)),
             Op::Remap(Remap { unmap, hole }) => {
@@ -197,7 +202,7 @@ impl Steps for Writer {
                 let words = [head, start, bytes, buffer, offset, hole.start, hole.bytes];
                 item(&mut self.0, 2, keep(unmap), words);
             }
-            Op::Map(m) => item(&mut self.0, 3, operand(m), words(m)),
+            Op::Map(m) => item(&mut self.0, 3, mapping_operand(m), words(m)),
             Op::Ended(buffer) => item(&mut self.0, 4, 0, [0, buffer.0]),
         }
     }
@@ -240,15 +245,15 @@ impl<'a> StepsReader<'a> {
         let keep = item.operand & KEEP != 0;
         Ok(Some(match item.op {
             1 => Op::Unmap(Unmap {
-                mapping: mapping(&item, KEEP, item.exactly()?)?,
+                mapping: get_mapping(&item, KEEP, item.exactly()?)?,
                 keep,
             }),
             2 => {
                 let [at, bytes, buffer, offset, start, hole] = item.exactly()?;
-                let mapping = mapping(&item, KEEP, [at, bytes, buffer, offset])?;
+                let mapping = get_mapping(&item, KEEP, [at, bytes, buffer, offset])?;
                 Op::Remap(remap(mapping, keep, start, hole).ok_or(WireError::Value(item.number))?)
             }
-            3 => Op::Map(mapping(&item, 0, item.exactly()?)?),
+            3 => Op::Map(get_mapping(&item, 0, item.exactly()?)?),
             4 if item.operand != 0 => return Err(WireError::Value(item.number)),
             4 => item.exactly().map(|[buffer]| Op::Ended(BufferId(buffer)))?,
             _ => return Err(item.unknown()),

@@ -120,7 +120,7 @@ fn every_operation_is_one_line() {
     };
     let ptes = |table| Op::UpdatePtes {
         at: at(1, 5),
-        vm: 2,
+        vm: gpumm_contract::vm::VmId(2),
         address: 0x1_0000,
         table: TableId(table),
         offset: 4096,
@@ -189,7 +189,7 @@ fn every_operation_is_one_line() {
         (
             Op::InvalidateTlb {
                 at: at(1, 6),
-                vm: 2,
+                vm: gpumm_contract::vm::VmId(2),
             },
             "invalidate-tlb of vm 2, reaches run 6",
         ),

@@ -207,7 +207,7 @@ fn lies_about_a_birth_are_named() {
                 |c| {
                     c.ops.push(Op::InvalidateTlb {
                         at: at(RUN, 2),
-                        vm: 0,
+                        vm: gpumm_contract::vm::VmId(0),
                     })
                 },
                 |r| matches!(r, Refusal::Unsupported("invalidate-tlb")),

@@ -1,6 +1,6 @@
 //! Requests: what the host asks the mechanism in one batch.
 //!
-//! Shape of a request list ([`Kind::Requests`]): first the grants (operations 1 to 3), then the
+//! Shape of a request list ([`Kind::Requests`](crate::wire::Kind::Requests)): first the grants (operations 1 to 3), then the
 //! requests. A plan answers request k with the k-th `answer`, grants not counted.
 //!
 //! | item | operand | body |
@@ -16,14 +16,25 @@
 //! | 21 lost | - | - |
 //! | 22 attach | device | `attachment, buffer` |
 //! | 23 detach | - | `attachment, buffer` |
+//! | 24 create-vm | tenant | `vm, start, bytes, kernel start, kernel bytes, mappings, mappings per buffer` |
+//! | 25 close-vm | - | `vm` |
+//! | 26 bind | points to wait for | `vm`, then `timeline, value` per point, then a packed list of binds |
+//! | 27 submit | timeline | `vm, value, stamp`, then `start, bytes, intent` per range of addresses |
+//! | 28 used | timeline | `vm, value, stamp, buffer (2^64 - 1: every member), intent` |
+
+mod batch;
+mod vm;
+
+pub use batch::{Batch, Grants, Run};
+pub use vm::{BindVm, CreateVm, SpanUse, Submit, Used};
 
 use crate::few::Few;
 use crate::id::{
     AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Stamp, TenantId, TimelineId,
 };
 use crate::point::Point;
-use crate::wire::{Item, Kind, Reader, WireError, Writer};
-use alloc::vec::Vec;
+use crate::vm::VmId;
+use crate::wire::{Item, WireError, Writer};
 
 /// Where a buffer may live, in order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +129,20 @@ pub enum Intent {
     Write,
 }
 
+impl Intent {
+    fn word(self) -> u64 {
+        u64::from(self == Intent::Write)
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        match word {
+            0 => Some(Intent::Read),
+            1 => Some(Intent::Write),
+            _ => None,
+        }
+    }
+}
+
 /// One buffer of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -199,6 +224,16 @@ pub enum Request {
     Attach(Attach),
     /// Another device has ended reading a buffer.
     Detach(Detach),
+    /// Make an address space.
+    CreateVm(CreateVm),
+    /// End an address space: its mappings go once its jobs are over.
+    CloseVm(VmId),
+    /// Map and unmap.
+    Bind(BindVm),
+    /// Make an address space ready for a job.
+    Submit(Submit),
+    /// A job has been submitted on an address space that was ready.
+    Used(Used),
 }
 
 const FLAG_ANYWHERE: u32 = 1;
@@ -222,11 +257,7 @@ impl Request {
             Request::Access(a) => {
                 out.item(17, if a.anywhere { FLAG_ANYWHERE } else { 0 }, |body| {
                     body.extend([a.job.0, a.timeline.0.into(), a.stamp.0]);
-                    body.extend(
-                        a.uses
-                            .iter()
-                            .flat_map(|u| [u.buffer.0, u64::from(u.intent == Intent::Write)]),
-                    );
+                    body.extend(a.uses.iter().flat_map(|u| [u.buffer.0, u.intent.word()]));
                 })
             }
             Request::Release(buffer) => out.item(18, 0, |body| body.push(buffer.0)),
@@ -237,6 +268,11 @@ impl Request {
                 body.extend([a.attachment.0, a.buffer.0]);
             }),
             Request::Detach(d) => out.item(23, 0, |body| body.extend([d.attachment.0, d.buffer.0])),
+            Request::CreateVm(create) => create.encode(out),
+            Request::CloseVm(vm) => out.item(25, 0, |body| body.push(vm.0)),
+            Request::Bind(bind) => bind.encode(out),
+            Request::Submit(submit) => submit.encode(out),
+            Request::Used(used) => used.encode(out),
         }
     }
 
@@ -262,16 +298,11 @@ impl Request {
                 if item.operand & !FLAG_ANYWHERE != 0 || uses.len() % 2 != 0 {
                     return Err(wrong);
                 }
-                let one = |pair: &[u64]| match pair[1] {
-                    0 => Ok(Use {
+                let one = |pair: &[u64]| {
+                    Ok(Use {
                         buffer: BufferId(pair[0]),
-                        intent: Intent::Read,
-                    }),
-                    1 => Ok(Use {
-                        buffer: BufferId(pair[0]),
-                        intent: Intent::Write,
-                    }),
-                    _ => Err(wrong),
+                        intent: Intent::from_word(pair[1]).ok_or(wrong)?,
+                    })
                 };
                 Ok(Request::Access(Access {
                     job: JobId(job),
@@ -307,109 +338,12 @@ impl Request {
                     buffer: BufferId(buffer),
                 })
             }),
+            24 => CreateVm::decode(item).map(Request::CreateVm),
+            25 => item.exactly().map(|[vm]| Request::CloseVm(VmId(vm))),
+            26 => BindVm::decode(item).map(Request::Bind),
+            27 => Submit::decode(item).map(Request::Submit),
+            28 => Used::decode(item).map(Request::Used),
             _ => Err(item.unknown()),
         }
     }
-}
-
-/// A run of consecutive numbers that nobody uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// The lowest number.
-    pub first: u32,
-    /// How many.
-    pub count: u32,
-}
-
-/// What a batch may use: the mechanism takes the lowest numbers first and values in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Unused allocation numbers, ascending.
-    pub allocations: Vec<Run>,
-    /// Unused table numbers, ascending.
-    pub tables: Vec<Run>,
-    /// For each timeline of the device the next value; later ones follow it.
-    pub timelines: Vec<Point>,
-}
-
-impl Grants {
-    /// Appends the grants to an empty request list.
-    ///
-    /// Errors: `false` when there are more runs than one item holds.
-    #[must_use]
-    pub fn encode(&self, out: &mut Writer) -> bool {
-        let runs = |runs: &[Run], body: &mut Vec<u64>| {
-            body.extend(
-                runs.iter()
-                    .flat_map(|r| [u64::from(r.first), u64::from(r.count)]),
-            );
-        };
-        out.item(1, 0, |body| runs(&self.allocations, body))
-            && out.item(2, 0, |body| runs(&self.tables, body))
-            && self
-                .timelines
-                .iter()
-                .all(|p| out.item(3, p.timeline.0, |body| body.push(p.value)))
-    }
-}
-
-/// A decoded request list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// What the batch may use.
-    pub grants: Grants,
-    /// The requests, in order.
-    pub requests: Vec<Request>,
-}
-
-impl Batch {
-    /// The packed list.
-    ///
-    /// Errors: `None` when a request or the grants do not fit in an item.
-    pub fn encode(&self) -> Option<Vec<u64>> {
-        let mut out = Writer::new(Kind::Requests);
-        let fits = self.grants.encode(&mut out) && self.requests.iter().all(|r| r.encode(&mut out));
-        fits.then(|| out.finish())
-    }
-
-    /// Reads a packed list.
-    pub fn decode(words: &[u64]) -> Result<Self, WireError> {
-        let mut reader = Reader::new(words, Kind::Requests)?;
-        let mut batch = Batch::default();
-        while let Some(item) = reader.next()? {
-            match item.op {
-                1 => runs(&item, &mut batch.grants.allocations)?,
-                2 => runs(&item, &mut batch.grants.tables)?,
-                3 => {
-                    let [value] = item.exactly()?;
-                    batch.grants.timelines.push(Point {
-                        timeline: TimelineId(item.operand),
-                        value,
-                    });
-                }
-                _ => batch.requests.push(Request::decode(&item)?),
-            }
-        }
-        Ok(batch)
-    }
-}
-
-fn runs(item: &Item<'_>, into: &mut Vec<Run>) -> Result<(), WireError> {
-    if !item.body.len().is_multiple_of(2) {
-        return Err(WireError::Length(item.number));
-    }
-    for pair in item.body.chunks_exact(2) {
-        let run = Run {
-            first: item.narrow(pair[0])?,
-            count: item.narrow(pair[1])?,
-        };
-        let after = into
-            .last()
-            .map_or(0, |l: &Run| u64::from(l.first) + u64::from(l.count));
-        if run.count == 0 || u64::from(run.first) < after {
-            return Err(WireError::Value(item.number));
-        }
-        into.push(run);
-    }
-    Ok(())
 }

@@ -13,7 +13,7 @@ use common::{Row, finish};
 use gpumm_contract::BufferId;
 use gpumm_contract::vm::packed::{StepsReader, encode_binds};
 use gpumm_contract::vm::{
-    Bind, MAX_MAPPINGS, Mapping, Op, PAGE, Span, VirtualMemory, VmConfig, VmId,
+    AddressSpaces, Bind, MAX_MAPPINGS, Mapping, Op, PAGE, Span, VirtualMemory, VmConfig, VmId,
 };
 use gpumm_gpuvm::GpuVm;
 use gpumm_tests::vms::VmComponent;

@@ -12,6 +12,7 @@ use gpumm_allocator_tlsf::Tlsf;
 use gpumm_contract::allocator::{Refusal, Statistics};
 use gpumm_contract::table::Tables;
 use gpumm_contract::{AllocationId, Allocator, Extents, Geometry, MemoryTypeId, allocator};
+use gpumm_gpuvm::GpuVm;
 use gpumm_manager::{Manager, Slots};
 use gpumm_sg_table::SgTables;
 use std::fmt::Debug;
@@ -51,7 +52,7 @@ impl Slots for DeskSlots {
 }
 
 /// The native manager with any table keeper.
-pub struct NativeMechanism<T>(Manager<T, DeskSlots>);
+pub struct NativeMechanism<T>(Manager<T, GpuVm, DeskSlots>);
 
 impl<T: Tables + Send + Default> Mechanism for NativeMechanism<T> {
     fn restore(&mut self, facts: &[Vec<u64>]) -> Result<(), ComponentFault> {
@@ -91,6 +92,7 @@ impl<T: Tables + Default + Send + Debug + 'static> MechanismSource for NativeMan
     fn build(&self) -> Result<Box<dyn Mechanism>, ComponentFault> {
         Ok(Box::new(NativeMechanism(Manager::new(
             T::default(),
+            GpuVm::default(),
             DeskSlots::default(),
         ))))
     }

@@ -18,6 +18,7 @@ use gpumm_contract::{
     AllocationId, Allocator, BufferId, Extent, Geometry, JobId, MemoryTypeId, Point, Stamp,
     TenantId, TimelineId, allocator,
 };
+use gpumm_gpuvm::GpuVm;
 use gpumm_manager::{Manager, Slots};
 use gpumm_sg_table::SgTables;
 use std::any::Any;
@@ -100,7 +101,7 @@ impl Plans for Box<dyn Mechanism> {
     }
 }
 
-impl Plans for Manager<SgTables, Arenas> {
+impl Plans for Manager<SgTables, GpuVm, Arenas> {
     fn restore(&mut self, facts: &[Vec<u64>]) {
         self.restore_begin();
         let each = |list: &Vec<u64>| self.restore_part(list);
@@ -138,8 +139,8 @@ pub fn both(memory: &[MemoryType], case: impl Fn(Planning<Box<dyn Mechanism>>)) 
 }
 
 /// The native manager, whose tables can be looked at.
-pub fn native(memory: &[MemoryType]) -> Planning<Manager<SgTables, Arenas>> {
-    let manager = Manager::new(SgTables::default(), Arenas::default());
+pub fn native(memory: &[MemoryType]) -> Planning<Manager<SgTables, GpuVm, Arenas>> {
+    let manager = Manager::new(SgTables::default(), GpuVm::default(), Arenas::default());
     Planning::new(manager, memory)
 }
 
@@ -266,7 +267,7 @@ impl<P: Plans> Planning<P> {
     }
 }
 
-impl Planning<Manager<SgTables, Arenas>> {
+impl Planning<Manager<SgTables, GpuVm, Arenas>> {
     /// The holders of the live tables, as the keeper has them.
     pub fn holders(&self) -> Vec<Held> {
         let held = |state: gpumm_contract::table::TableState| {

@@ -2,8 +2,8 @@
 
 use gpumm_contract::vm::packed::decode_steps;
 use gpumm_contract::vm::{
-    Bind, BindError, Ended, Mapping, Needs, Op, Span, VirtualMemory, VmBo, VmConfig, VmError, VmId,
-    packed::encode_binds,
+    AddressSpaces, Bind, BindError, Ended, Mapping, Needs, Op, Span, VirtualMemory, VmBo, VmConfig,
+    VmError, VmId, packed::encode_binds,
 };
 use gpumm_contract::{BufferId, TableId};
 use std::cell::RefCell;
@@ -48,7 +48,11 @@ impl VmComponent {
     }
 }
 
-impl VirtualMemory for VmComponent {
+impl AddressSpaces for VmComponent {
+    fn clear(&mut self) {
+        self.ask(|face, store| face.call_clear(store));
+    }
+
     fn create(&mut self, vm: VmId, config: VmConfig) -> Result<(), VmError> {
         let config = face::VmConfig {
             range: span(config.range),
@@ -81,12 +85,6 @@ impl VirtualMemory for VmComponent {
         })
     }
 
-    fn bind(&mut self, vm: VmId, binds: &[Bind], steps: &mut Vec<Op>) -> Result<(), BindError> {
-        let packed = self.bind_packed(vm, &encode_binds(binds, Vec::new()), Vec::new())?;
-        steps.extend(decode_steps(&packed).expect("steps"));
-        Ok(())
-    }
-
     fn bind_packed(&mut self, vm: VmId, binds: &[u64], _: Vec<u64>) -> Result<Vec<u64>, BindError> {
         let bound = self.ask(|face, store| face.call_sm_bind(store, vm.0, binds));
         bound.map_err(|refused| BindError {
@@ -116,6 +114,47 @@ impl VirtualMemory for VmComponent {
         found.map(mappings).map_err(error)
     }
 
+    fn find_range(&self, vm: VmId, at: Span, limit: usize) -> Vec<Mapping> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        mappings(self.ask(|face, store| face.call_find_range(store, vm.0, span(at), limit)))
+    }
+
+    fn evict(&mut self, vm: VmId, buffer: BufferId) -> Result<(), VmError> {
+        self.ask(|face, store| face.call_evict(store, vm.0, buffer.0))
+            .map_err(error)
+    }
+
+    fn show(&mut self, vm: VmId, buffer: BufferId, table: TableId) -> Result<(), VmError> {
+        self.ask(|face, store| face.call_show(store, vm.0, buffer.0, table.0))
+            .map_err(error)
+    }
+
+    fn vm_bos(&self, vm: VmId) -> Result<Vec<VmBo>, VmError> {
+        let members = self.ask(|face, store| face.call_vm_bos(store, vm.0));
+        let member = |of: face::VmBo| VmBo {
+            buffer: BufferId(of.buffer),
+            external: of.external,
+            evicted: of.evicted,
+            table: of.table.map(TableId),
+            held: of.held,
+            mappings: of.mappings,
+        };
+        Ok(members.map_err(error)?.into_iter().map(member).collect())
+    }
+
+    fn vms_of(&self, buffer: BufferId) -> Vec<VmId> {
+        let vms = self.ask(|face, store| face.call_vms_of(store, buffer.0));
+        vms.into_iter().map(VmId).collect()
+    }
+}
+
+impl VirtualMemory for VmComponent {
+    fn bind(&mut self, vm: VmId, binds: &[Bind], steps: &mut Vec<Op>) -> Result<(), BindError> {
+        let packed = self.bind_packed(vm, &encode_binds(binds, Vec::new()), Vec::new())?;
+        steps.extend(decode_steps(&packed).expect("steps"));
+        Ok(())
+    }
+
     fn find(&self, vm: VmId, at: Span) -> Option<Mapping> {
         self.ask(|face, store| face.call_find(store, vm.0, span(at)))
             .map(mapping)
@@ -136,24 +175,9 @@ impl VirtualMemory for VmComponent {
             .map(mapping)
     }
 
-    fn find_range(&self, vm: VmId, at: Span, limit: usize) -> Vec<Mapping> {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        mappings(self.ask(|face, store| face.call_find_range(store, vm.0, span(at), limit)))
-    }
-
     fn prefetch(&self, vm: VmId, at: Span) -> Result<Vec<Mapping>, VmError> {
         let found = self.ask(|face, store| face.call_prefetch(store, vm.0, span(at)));
         found.map(mappings).map_err(error)
-    }
-
-    fn evict(&mut self, vm: VmId, buffer: BufferId) -> Result<(), VmError> {
-        self.ask(|face, store| face.call_evict(store, vm.0, buffer.0))
-            .map_err(error)
-    }
-
-    fn show(&mut self, vm: VmId, buffer: BufferId, table: TableId) -> Result<(), VmError> {
-        self.ask(|face, store| face.call_show(store, vm.0, buffer.0, table.0))
-            .map_err(error)
     }
 
     fn validate(&self, vm: VmId) -> Result<Needs, VmError> {
@@ -166,24 +190,6 @@ impl VirtualMemory for VmComponent {
             private: buffers(needs.private),
             tables: needs.tables.into_iter().map(TableId).collect(),
         })
-    }
-
-    fn vm_bos(&self, vm: VmId) -> Result<Vec<VmBo>, VmError> {
-        let members = self.ask(|face, store| face.call_vm_bos(store, vm.0));
-        let member = |of: face::VmBo| VmBo {
-            buffer: BufferId(of.buffer),
-            external: of.external,
-            evicted: of.evicted,
-            table: of.table.map(TableId),
-            held: of.held,
-            mappings: of.mappings,
-        };
-        Ok(members.map_err(error)?.into_iter().map(member).collect())
-    }
-
-    fn vms_of(&self, buffer: BufferId) -> Vec<VmId> {
-        let vms = self.ask(|face, store| face.call_vms_of(store, buffer.0));
-        vms.into_iter().map(VmId).collect()
     }
 }
 

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use gpumm_contract::vm::{
-    Bind, Mapping, Op, PAGE, Span, VirtualMemory, VmConfig, VmId, packed::encode_binds,
+    AddressSpaces, Bind, Mapping, Op, PAGE, Span, VirtualMemory, VmConfig, VmId,
+    packed::encode_binds,
 };
 use gpumm_contract::{BufferId, TableId};
 use gpumm_gpuvm::GpuVm;

@@ -11,9 +11,6 @@ const STRATEGY: &str = "gpumm:memory/allocator@";
 /// What makes a component the mechanism's face.
 const FACE: &str = "gpumm:memory/manager@";
 
-/// Parts that no other one imports yet; they are handed out alone.
-const ALONE: [&str; 1] = ["gpuvm"];
-
 /// Every component that is handed out.
 pub(crate) struct Bundle {
     /// The composed mechanism.
@@ -100,9 +97,8 @@ impl Parts {
         let face = self.find(|name| name.starts_with(FACE));
         let (folder, part) = face.with_context(|| format!("no component exports {FACE}*"))?;
         let instance = self.instantiate(&folder, part, 0)?;
-        if let Some((folder, _)) = self.parts.iter().find(|(folder, _)| {
-            !self.instances.contains_key(folder) && !ALONE.contains(&folder.as_str())
-        }) {
+        let idle = |(folder, _): &&(String, PackageId)| !self.instances.contains_key(folder);
+        if let Some((folder, _)) = self.parts.iter().find(idle) {
             bail!(
                 "components/{folder} is no strategy, and no part of the mechanism imports what it exports"
             );

@@ -17,7 +17,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use gpumm_contract::vm::packed::{Binds, Writer};
 use gpumm_contract::vm::{
-    Bind, BindError, Ended, Mapping, Needs, Op, Span, VirtualMemory, VmBo, VmConfig, VmError, VmId,
+    AddressSpaces, Bind, BindError, Ended, Mapping, Needs, Op, Span, VirtualMemory, VmBo, VmConfig,
+    VmError, VmId,
 };
 use gpumm_contract::{BufferId, TableId};
 use space::Space;
@@ -94,7 +95,11 @@ impl GpuVm {
     }
 }
 
-impl VirtualMemory for GpuVm {
+impl AddressSpaces for GpuVm {
+    fn clear(&mut self) {
+        *self = GpuVm::default();
+    }
+
     fn create(&mut self, vm: VmId, config: VmConfig) -> Result<(), VmError> {
         if self.spaces.contains_key(&vm) {
             return Err(VmError::VmExists);
@@ -167,17 +172,6 @@ impl VirtualMemory for GpuVm {
         Ok(ended)
     }
 
-    fn bind(&mut self, vm: VmId, binds: &[Bind], steps: &mut Vec<Op>) -> Result<(), BindError> {
-        let refused = |why| BindError { request: 0, why };
-        let space = self.space_mut(vm).map_err(refused)?;
-        let mut binds = binds.iter().copied();
-        let ended = space.bind(|| Ok(binds.next()), steps)?;
-        for buffer in ended {
-            self.members.remove(&(buffer, vm));
-        }
-        Ok(())
-    }
-
     fn bind_packed(
         &mut self,
         vm: VmId,
@@ -226,27 +220,6 @@ impl VirtualMemory for GpuVm {
         Ok(all.iter().map(|entry| space.mapping(entry)).collect())
     }
 
-    fn find(&self, vm: VmId, at: Span) -> Option<Mapping> {
-        self.find_first(vm, at).filter(|mapping| mapping.at == at)
-    }
-
-    fn find_first(&self, vm: VmId, at: Span) -> Option<Mapping> {
-        self.find_range(vm, at, 1).pop()
-    }
-
-    fn find_previous(&self, vm: VmId, address: u64) -> Option<Mapping> {
-        let space = self.space(vm).ok()?;
-        let page = (address / space::bytes(1)).checked_sub(1)?;
-        let entry = space.tree.last_at(page)?;
-        Some(space.mapping(&entry)).filter(|m| m.at.end() == Some(address))
-    }
-
-    fn find_next(&self, vm: VmId, address: u64) -> Option<Mapping> {
-        let space = self.space(vm).ok()?;
-        let entry = space.tree.last_at(address / space::bytes(1))?;
-        Some(space.mapping(&entry)).filter(|m| m.at.start == address)
-    }
-
     fn find_range(&self, vm: VmId, at: Span, limit: usize) -> Vec<Mapping> {
         let mut found = Vec::new();
         if let (Ok(space), Ok((start, end)), 1..) = (self.space(vm), space::pages(at), limit) {
@@ -256,11 +229,6 @@ impl VirtualMemory for GpuVm {
             });
         }
         found
-    }
-
-    fn prefetch(&self, vm: VmId, at: Span) -> Result<Vec<Mapping>, VmError> {
-        self.open(vm)?.place(at)?;
-        Ok(self.find_range(vm, at, usize::MAX))
     }
 
     fn evict(&mut self, vm: VmId, buffer: BufferId) -> Result<(), VmError> {
@@ -283,6 +251,55 @@ impl VirtualMemory for GpuVm {
         Ok(())
     }
 
+    fn vm_bos(&self, vm: VmId) -> Result<Vec<VmBo>, VmError> {
+        let members = &self.space(vm)?.members;
+        Ok(members.iter().map(|(_, bo)| *bo).collect())
+    }
+
+    fn vms_of(&self, buffer: BufferId) -> Vec<VmId> {
+        let from = (buffer, VmId(0))..=(buffer, VmId(u64::MAX));
+        self.members.range(from).map(|&(_, vm)| vm).collect()
+    }
+}
+
+impl VirtualMemory for GpuVm {
+    fn bind(&mut self, vm: VmId, binds: &[Bind], steps: &mut Vec<Op>) -> Result<(), BindError> {
+        let refused = |why| BindError { request: 0, why };
+        let space = self.space_mut(vm).map_err(refused)?;
+        let mut binds = binds.iter().copied();
+        let ended = space.bind(|| Ok(binds.next()), steps)?;
+        for buffer in ended {
+            self.members.remove(&(buffer, vm));
+        }
+        Ok(())
+    }
+
+    fn find(&self, vm: VmId, at: Span) -> Option<Mapping> {
+        self.find_first(vm, at).filter(|mapping| mapping.at == at)
+    }
+
+    fn find_first(&self, vm: VmId, at: Span) -> Option<Mapping> {
+        self.find_range(vm, at, 1).pop()
+    }
+
+    fn find_previous(&self, vm: VmId, address: u64) -> Option<Mapping> {
+        let space = self.space(vm).ok()?;
+        let page = (address / space::bytes(1)).checked_sub(1)?;
+        let entry = space.tree.last_at(page)?;
+        Some(space.mapping(&entry)).filter(|m| m.at.end() == Some(address))
+    }
+
+    fn find_next(&self, vm: VmId, address: u64) -> Option<Mapping> {
+        let space = self.space(vm).ok()?;
+        let entry = space.tree.last_at(address / space::bytes(1))?;
+        Some(space.mapping(&entry)).filter(|m| m.at.start == address)
+    }
+
+    fn prefetch(&self, vm: VmId, at: Span) -> Result<Vec<Mapping>, VmError> {
+        self.open(vm)?.place(at)?;
+        Ok(self.find_range(vm, at, usize::MAX))
+    }
+
     fn validate(&self, vm: VmId) -> Result<Needs, VmError> {
         let members = &self.open(vm)?.members;
         let mut needs = Needs {
@@ -297,15 +314,5 @@ impl VirtualMemory for GpuVm {
             needs.tables.extend(bo.table);
         }
         Ok(needs)
-    }
-
-    fn vm_bos(&self, vm: VmId) -> Result<Vec<VmBo>, VmError> {
-        let members = &self.space(vm)?.members;
-        Ok(members.iter().map(|(_, bo)| *bo).collect())
-    }
-
-    fn vms_of(&self, buffer: BufferId) -> Vec<VmId> {
-        let from = (buffer, VmId(0))..=(buffer, VmId(u64::MAX));
-        self.members.range(from).map(|&(_, vm)| vm).collect()
     }
 }

@@ -7,7 +7,8 @@ mod common;
 use common::*;
 use gpumm_contract::TableId;
 use gpumm_contract::vm::{
-    Bind, BindError, Ended, Mapping, Op, Remap, Unmap, VirtualMemory, VmConfig, VmError, VmId,
+    AddressSpaces, Bind, BindError, Ended, Mapping, Op, Remap, Unmap, VirtualMemory, VmConfig,
+    VmError, VmId,
 };
 use gpumm_gpuvm::GpuVm;
 

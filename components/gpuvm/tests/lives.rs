@@ -5,7 +5,9 @@ mod common;
 
 use common::{config, span};
 use fastrand::Rng;
-use gpumm_contract::vm::{Bind, Ended, Mapping, Needs, Op, VirtualMemory, VmBo, VmError, VmId};
+use gpumm_contract::vm::{
+    AddressSpaces, Bind, Ended, Mapping, Needs, Op, VirtualMemory, VmBo, VmError, VmId,
+};
 use gpumm_contract::{BufferId, TableId};
 use gpumm_gpuvm::GpuVm;
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,7 +4,9 @@
 
 use cap::Cap;
 use gpumm_contract::BufferId;
-use gpumm_contract::vm::{Bind, MAX_MAPPINGS, Mapping, PAGE, Span, VirtualMemory, VmConfig, VmId};
+use gpumm_contract::vm::{
+    AddressSpaces, Bind, MAX_MAPPINGS, Mapping, PAGE, Span, VirtualMemory, VmConfig, VmId,
+};
 use gpumm_gpuvm::GpuVm;
 use std::alloc::System;
 use std::sync::Mutex;

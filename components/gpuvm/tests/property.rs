@@ -7,7 +7,9 @@ mod common;
 use common::{VM, span};
 use fastrand::Rng;
 use gpumm_contract::BufferId;
-use gpumm_contract::vm::{Bind, Mapping, Op, PAGE, Remap, Unmap, VirtualMemory, VmConfig, VmError};
+use gpumm_contract::vm::{
+    AddressSpaces, Bind, Mapping, Op, PAGE, Remap, Unmap, VirtualMemory, VmConfig, VmError,
+};
 use gpumm_gpuvm::GpuVm;
 
 /// What a page shows.

@@ -7,9 +7,10 @@ use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Access, Intent, Place, Use};
 use gpumm_contract::table::{Hold, Holder, Tables};
-use gpumm_contract::{BufferId, Point, PointSet, TimelineId};
+use gpumm_contract::vm::AddressSpaces;
+use gpumm_contract::{BufferId, Point, PointSet, Stamp, TimelineId};
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Answers an access.
     ///
     /// Errors: buffers that were brought in before another one found no room stay in.
@@ -38,8 +39,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if access.uses.iter().any(lost) {
             return Err(Status::Poisoned);
         }
-        for used in &access.uses {
-            self.bring_in(used, access, ctx)?;
+        if !access.anywhere {
+            for used in &access.uses {
+                self.bring_in(used.buffer, ctx)?;
+            }
         }
         // The CPU reaches everything; a device's job needs its memory mapped.
         if !self.state.cpu_timelines.contains_key(&access.timeline) {
@@ -48,45 +51,45 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             }
         }
         for used in &access.uses {
-            self.clear_foreign(used, access.timeline, ctx)?;
+            self.clear_foreign(used.buffer, access.timeline, ctx)?;
         }
         self.run(access, ctx)
     }
 
     /// Moves a buffer to the end of the eviction order; only a job that is planned does.
-    fn stamp(&mut self, used: &Use, access: &Access) {
-        self.state.file_in_lru(used.buffer, false);
-        if let Some(buffer) = self.state.buffer_mut(used.buffer) {
-            buffer.stamp = access.stamp;
+    pub(crate) fn stamp(&mut self, id: BufferId, stamp: Stamp) {
+        self.state.file_in_lru(id, false);
+        if let Some(buffer) = self.state.buffer_mut(id) {
+            buffer.stamp = stamp;
         }
-        self.state.file_in_lru(used.buffer, true);
+        self.state.file_in_lru(id, true);
     }
 
     /// Makes a buffer resident in an acceptable place.
-    fn bring_in(&mut self, used: &Use, access: &Access, ctx: &mut Context) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffer(used.buffer) else {
+    pub(crate) fn bring_in(&mut self, id: BufferId, ctx: &mut Context) -> Result<(), Status> {
+        let Some(buffer) = self.state.buffer(id) else {
             return Err(Status::UnknownBuffer);
         };
         let lives = buffer.home.memory;
         let accepted = |p: Place| self.stands_for(p.memory, lives);
-        if access.anywhere || buffer.placement.iter().any(accepted) {
+        if buffer.placement.iter().any(accepted) {
             return Ok(());
         }
-        let found = match self.ready_for(used.buffer, ctx) {
+        let found = match self.ready_for(id, ctx) {
             Some(found) => found,
             None => self.find_place(buffer.bytes, buffer.placement, None, ctx)?,
         };
-        self.relocate(used.buffer, found, ctx)
+        self.relocate(id, found, ctx)
     }
 
     /// Overwrites what another tenant left, before anybody can look at it.
-    fn clear_foreign(
+    pub(crate) fn clear_foreign(
         &mut self,
-        used: &Use,
+        id: BufferId,
         on: TimelineId,
         ctx: &mut Context,
     ) -> Result<(), Status> {
-        let Some(buffer) = self.state.buffer(used.buffer) else {
+        let Some(buffer) = self.state.buffer(id) else {
             return Err(Status::UnknownBuffer);
         };
         if buffer.content != Content::Never {
@@ -102,7 +105,7 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             true => self.copy_timeline(home.memory),
             false => Some(on),
         };
-        self.clear(used.buffer, on.ok_or(Status::InvalidAccess)?, ctx)
+        self.clear(id, on.ok_or(Status::InvalidAccess)?, ctx)
     }
 
     /// Fills a buffer that nobody has written with zeros.
@@ -173,13 +176,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 },
             );
             self.used_until(used, at);
-            self.stamp(used, access);
+            self.stamp(used.buffer, access.stamp);
         }
         ctx.tables_used = tables;
         Ok(())
     }
 
-    fn used_until(&mut self, used: &Use, at: Point) {
+    pub(crate) fn used_until(&mut self, used: &Use, at: Point) {
         let Some(buffer) = self.state.buffer_mut(used.buffer) else {
             return;
         };

@@ -19,6 +19,7 @@ use gpumm_contract::facts::Content;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Access, Pass, Place, Placement, Request};
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{BufferId, MemoryTypeId};
 
 /// Room that stands ready for buffers whose access comes later in the batch.
@@ -45,7 +46,7 @@ impl Ready {
     }
 }
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Makes room for the accesses at the head of a request list, if that is not done yet.
     pub(crate) fn room_ahead(&mut self, requests: &[Request], ctx: &mut Context) {
         if ctx.ready.covers > 0 {

@@ -14,6 +14,7 @@ use gpumm_contract::facts::Content;
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Create, Pass, Placement, Request};
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 
 /// A new buffer on its way through a run of creates.
 struct Candidate<'a> {
@@ -23,7 +24,7 @@ struct Candidate<'a> {
     found: Result<Found, Status>,
 }
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Answers the creates at the head of a request list and returns how many there were. Their
     /// first choices are asked for in one call per memory type.
     pub(crate) fn create_run(

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use gpumm_contract::extent::total;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{AllocationId, BufferId, Extent, MemoryTypeId, TableId};
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Whether a placement's memory type is met by living in another: `gtt` is met by the host
     /// memory that it stands for, since a use maps it; and the other way round.
     pub(crate) fn stands_for(&self, wanted: MemoryTypeId, lives: MemoryTypeId) -> bool {
@@ -133,7 +134,8 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         let lru = &self.state.memory.get(aperture)?.lru;
         let idle = |id: &BufferId| {
             let home = self.state.buffer(*id).map(|b| &b.home);
-            home.is_some_and(|h| h.busy(|p| self.state.reached(p)).is_empty())
+            let still = home.is_some_and(|h| h.busy(|p| self.state.reached(p)).is_empty());
+            still && !self.is_shown(*id)
         };
         let (_, _, id) = lru
             .behind(None)

@@ -9,9 +9,10 @@ use gpumm_contract::allocator::Allocate;
 use gpumm_contract::extent::total;
 use gpumm_contract::plan::Status;
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{BufferId, Extents, MemoryTypeId};
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Serves a wish, evicting buffers one by one, least recently used first, until it fits.
     ///
     /// `hole` is the largest hole where it is known that the wish does not fit as things are.

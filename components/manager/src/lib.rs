@@ -3,7 +3,7 @@
 //! The way of a request: [`Manager::execute`] reads the batch, `create.rs`, `access.rs`,
 //! `retire.rs` and `loss.rs` answer a verb or two each, `evict.rs` decides who makes room,
 //! `relocate.rs` plans the move of one buffer, `dma.rs` lets the device reach host memory,
-//! `share.rs` tells other devices that read a buffer, `strategy.rs` asks the strategy slot, `order.rs` plans waits. Everything
+//! `vm/` shows buffers in address spaces, `share.rs` tells other devices that read a buffer, `strategy.rs` asks the strategy slot, `order.rs` plans waits. Everything
 //! is answered as a plan; nothing is done here.
 //!
 //! Invariants: equal inputs give equal plans; the state is rebuilt from facts by `restore.rs`.
@@ -27,6 +27,7 @@ mod retire;
 mod share;
 mod state;
 mod strategy;
+mod vm;
 
 pub use restore::RestoreError;
 
@@ -34,6 +35,7 @@ use alloc::vec::Vec;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Batch, Request};
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::wire::{Kind, Writer};
 use gpumm_contract::{AllocationId, BufferId, MemoryTypeId};
 use order::Context;
@@ -53,17 +55,19 @@ pub trait Slots {
 
 /// Plans for one device.
 #[derive(Clone, Debug, Default)]
-pub struct Manager<T, S> {
+pub struct Manager<T, V, S> {
     tables: T,
+    vms: V,
     slots: S,
     state: State,
 }
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// A manager that knows nothing yet; a restore makes it serve.
-    pub fn new(tables: T, slots: S) -> Self {
+    pub fn new(tables: T, vms: V, slots: S) -> Self {
         Manager {
             tables,
+            vms,
             slots,
             state: State::default(),
         }
@@ -97,6 +101,11 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                     Request::Lost => self.lost(&mut ctx),
                     Request::Attach(attach) => self.attach(attach, &mut ctx),
                     Request::Detach(detach) => self.detach(detach, &mut ctx),
+                    Request::CreateVm(create) => self.create_vm(create),
+                    Request::CloseVm(vm) => self.close_vm(*vm, &mut ctx),
+                    Request::Bind(bind) => self.bind(bind, &mut ctx),
+                    Request::Submit(submit) => self.submit(submit, &mut ctx),
+                    Request::Used(used) => self.used(used),
                     Request::Create(_) => Status::InvalidAccess,
                 };
                 ctx.answer(number, status);
@@ -121,6 +130,11 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// Who answers for the strategy slots.
     pub fn slots_mut(&mut self) -> &mut S {
         &mut self.slots
+    }
+
+    /// The keeper of address spaces.
+    pub fn vms(&self) -> &V {
+        &self.vms
     }
 
     /// The sg-table keeper.

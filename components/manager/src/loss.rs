@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{BufferId, TableId};
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Takes note that a buffer's content is gone. A buffer that was released meanwhile took its
     /// content with it.
     pub(crate) fn poisoned(&mut self, id: BufferId, ctx: &mut Context) -> Status {
@@ -29,8 +30,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
     /// content in host memory, arrived               stays
     /// content left host memory, copy has not run    copied again from the table it left
     /// content in the device's memory                poisoned
+    /// page tables                                   show nothing; jobs have them written again
     /// ```
     pub(crate) fn lost(&mut self, ctx: &mut Context) -> Status {
+        self.tables_lost();
         for memory in self.state.memory.iter_mut() {
             if !memory.kind.is_host() {
                 memory.residue.retain(|_| false);

@@ -6,6 +6,7 @@ use crate::{Manager, Slots};
 use gpumm_contract::extent::total;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::table::{Hold, Holder, Tables};
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{
     AllocationId, BufferId, Extents, MemoryTypeId, Point, PointSet, Shows, TableId, TimelineId,
 };
@@ -34,7 +35,7 @@ impl Found {
     }
 }
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Makes extents the home of a buffer: `place`, then `table`.
     ///
     /// Errors: the extents go back to the strategy.
@@ -165,6 +166,9 @@ impl<T: Tables, S: Slots> Manager<T, S> {
             self.note_mapped(memory, home.table, &home.extents, ctx);
         }
         self.state.file_in_lru(id, false);
+        if let Some(on) = self.copy_timeline(memory) {
+            self.unshow(id, on, ctx)?;
+        }
         let Some(buffer) = self.state.buffer(id) else {
             return Err(Status::UnknownBuffer);
         };

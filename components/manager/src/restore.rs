@@ -1,11 +1,13 @@
 //! Rebuilding the state from the ledger's facts.
 
 use crate::state::{Buffer, Home, Leaving, State};
+use crate::vm::Space;
 use crate::{Manager, Slots};
 use core::fmt;
 use gpumm_contract::extent::total;
-use gpumm_contract::facts::{self, BufferFact, Fact, Role};
+use gpumm_contract::facts::{self, BufferFact, Fact, MappingFact, Role, VmBoFact};
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{BufferId, Segment, TableId};
 
 /// Why a restore fails.
@@ -32,11 +34,12 @@ impl fmt::Display for RestoreError {
 
 impl core::error::Error for RestoreError {}
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Begins a restore: forgets everything.
     pub fn restore_begin(&mut self) {
         self.state = State::default();
         self.tables.clear();
+        self.vms.clear();
     }
 
     /// Takes packed facts over.
@@ -56,6 +59,10 @@ impl<T: Tables, S: Slots> Manager<T, S> {
         if self.state.memory.is_empty() || self.state.completed.is_empty() {
             return Err(RestoreError::UnknownReference);
         }
+        for (vm, buffer) in core::mem::take(&mut self.state.restored) {
+            let put = self.vms.put(vm, buffer);
+            put.map_err(|_| RestoreError::Contradiction)?;
+        }
         Ok(())
     }
 
@@ -74,6 +81,13 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 if let Role::Cpu | Role::RevocableCpu = role {
                     let pins = role == Role::Cpu;
                     self.state.cpu_timelines.insert(completed.timeline, pins);
+                }
+                match role {
+                    Role::Bind => self.state.bind_timeline = Some(completed.timeline),
+                    Role::Job => {
+                        self.state.job_timelines.insert(completed.timeline);
+                    }
+                    _ => {}
                 }
                 if let Role::Gate(device) = role {
                     let old = self.state.gates.insert(device, completed.timeline);
@@ -146,7 +160,38 @@ impl<T: Tables, S: Slots> Manager<T, S> {
                 buffer,
                 device,
             } => unique(self.adopt_import((buffer, attachment), device)),
+            Fact::Vm(fact) => {
+                let mut space = Space::new(fact.config.range);
+                (space.written, space.busy) = (fact.written, fact.busy);
+                unique(self.state.vms.insert(fact.vm, space).is_none())?;
+                let made = self.vms.create(fact.vm, fact.config);
+                made.map_err(|_| RestoreError::Malformed)
+            }
+            Fact::VmBo(fact) => self.restore_vm_bo(fact),
+            Fact::Mapping(MappingFact { vm, mapping }) => {
+                let filed = self.vms.adopt(vm, mapping);
+                filed.map_err(|_| RestoreError::Contradiction)
+            }
         }
+    }
+
+    /// A vm-bo is held until its mappings are there.
+    fn restore_vm_bo(&mut self, fact: VmBoFact) -> Result<(), RestoreError> {
+        let VmBoFact { vm, buffer, .. } = fact;
+        let space = self.state.vms.get_mut(&vm);
+        let space = space.ok_or(RestoreError::UnknownReference)?;
+        let obtained = self.vms.obtain(vm, buffer, fact.external);
+        unique(obtained == Ok(1))?;
+        self.state.restored.push((vm, buffer));
+        let marked = match fact.table {
+            Some(table) => {
+                space.shown.insert(buffer, table);
+                self.vms.show(vm, buffer, table)
+            }
+            None if fact.evicted => self.vms.evict(vm, buffer),
+            None => Ok(()),
+        };
+        marked.map_err(|_| RestoreError::Contradiction)
     }
 
     /// Only host memory is mapped, and all of it into one aperture.

@@ -5,11 +5,15 @@ use crate::state;
 use crate::{Manager, Slots};
 use gpumm_contract::plan::Status;
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{BufferId, Point};
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Ends a buffer; its memory goes when the last operation that uses it is over.
     pub(crate) fn release(&mut self, id: BufferId, ctx: &mut Context) -> Status {
+        if let Err(why) = self.unmap_everywhere(id, ctx) {
+            return why;
+        }
         self.state.file_in_lru(id, false);
         let Some(mut buffer) = self.state.buffers.remove(id.0) else {
             return Status::UnknownBuffer;

@@ -14,6 +14,7 @@ use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Attach, Detach};
 use gpumm_contract::table::{Hold, Holder, Tables};
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::{AttachmentId, BufferId, DeviceId, MemoryTypeId};
 
 /// The imports of one buffer, for a range of the map of all.
@@ -21,7 +22,7 @@ fn imports_of(buffer: BufferId) -> core::ops::RangeInclusive<(BufferId, Attachme
     (buffer, AttachmentId(0))..=(buffer, AttachmentId(u64::MAX))
 }
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Lets another device read a buffer, after bringing it into memory which that device reaches.
     ///
     /// Errors: [`Status::NotAttached`] where the device imports the buffer already or cannot; a

@@ -2,12 +2,14 @@
 
 use crate::lru::{Lru, LruKey};
 use crate::memory::{Memories, Memory};
-use alloc::collections::BTreeMap;
+use crate::vm::Space;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use gpumm_contract::extent::total;
 use gpumm_contract::facts::Content;
 use gpumm_contract::paged::Paged;
 use gpumm_contract::request::Placement;
+use gpumm_contract::vm::VmId;
 use gpumm_contract::{
     AllocationId, AttachmentId, BufferId, DeviceId, Extent, Extents, MemoryTypeId, Point, PointSet,
     Shows, Stamp, TableId, TenantId, TimelineId,
@@ -79,6 +81,13 @@ pub(crate) struct State {
     pub(crate) completed: Paged<u64>,
     /// The timelines that the manager's own copies run on.
     pub(crate) copy_timelines: Vec<TimelineId>,
+    /// The timeline that clients' binds are written on.
+    pub(crate) bind_timeline: Option<TimelineId>,
+    /// The timelines of jobs that the host submits.
+    pub(crate) job_timelines: BTreeSet<TimelineId>,
+    pub(crate) vms: BTreeMap<VmId, Space>,
+    /// Holds of vm-bos that last as long as a restore.
+    pub(crate) restored: Vec<(VmId, BufferId)>,
     /// The timelines that the CPU's accesses stand on, and whether they keep buffers resident.
     pub(crate) cpu_timelines: BTreeMap<TimelineId, bool>,
     /// Tables whose memory the device's DMA may reach, by number, with the aperture and their bytes.

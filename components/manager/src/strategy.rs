@@ -4,6 +4,7 @@ use crate::{Manager, Slots};
 use alloc::vec::Vec;
 use gpumm_contract::allocator::{Allocate, Answer, Command, extents_of};
 use gpumm_contract::table::Tables;
+use gpumm_contract::vm::AddressSpaces;
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{Extents, MemoryTypeId};
 
@@ -13,7 +14,7 @@ const WISH_WORDS: usize = 6;
 /// How one wish ended.
 pub(crate) type Granted = Result<Extents, u64>;
 
-impl<T: Tables, S: Slots> Manager<T, S> {
+impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     /// Has the strategy of a memory type serve wishes, after the frees that were put off until
     /// now; one call. An answer is the extents, or the largest hole.
     pub(crate) fn allocate(&mut self, memory: MemoryTypeId, wishes: &[Allocate]) -> Vec<Granted> {

@@ -42,6 +42,11 @@ pub mod site {
     /// The manager's `restore-end` begins.
     pub const MANAGER_RESTORE_END: u64 = 8;
 
+    /// The manager is about to ask the keeper of address spaces.
+    pub const MANAGER_BEFORE_VM: u64 = 30;
+    /// The manager has the answer of the keeper of address spaces.
+    pub const MANAGER_AFTER_VM: u64 = 31;
+
     /// The sg-table keeper's `build` begins.
     pub const TABLE_BUILD: u64 = 10;
     /// The sg-table keeper's `hold` begins.

@@ -167,7 +167,7 @@ pub struct Needs {
     pub tables: Vec<TableId>,
 }
 
-/// What a [`VirtualMemory::put`] ended.
+/// What a [`AddressSpaces::put`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// The vm-bo: it had neither holders nor mappings any more.
@@ -185,7 +185,10 @@ pub struct Ended {
 /// Invariants: mappings of an address space are disjoint, inside its range and outside its kernel
 /// area; one vm-bo per buffer and address space; a refused call changes nothing; equal calls give
 /// equal answers, whatever way the same state was reached.
-pub trait VirtualMemory {
+pub trait AddressSpaces {
+    /// Forgets every address space.
+    fn clear(&mut self);
+
     /// Makes an address space.
     ///
     /// Errors: [`VmError::VmExists`]; [`VmError::Empty`], [`VmError::Misaligned`],
@@ -193,7 +196,7 @@ pub trait VirtualMemory {
     fn create(&mut self, vm: VmId, config: VmConfig) -> Result<(), VmError>;
 
     /// Ends all mappings of an address space, by address, and takes no new ones; whether it has
-    /// ended, because no vm-bo was left. Otherwise it ends with the last [`VirtualMemory::put`].
+    /// ended, because no vm-bo was left. Otherwise it ends with the last [`AddressSpaces::put`].
     ///
     /// Errors: [`VmError::UnknownVm`], [`VmError::Closed`].
     fn close(&mut self, vm: VmId, steps: &mut Vec<Op>) -> Result<bool, VmError>;
@@ -208,15 +211,6 @@ pub trait VirtualMemory {
     ///
     /// Errors: [`VmError::UnknownVm`], [`VmError::UnknownBuffer`], [`VmError::NotHeld`].
     fn put(&mut self, vm: VmId, buffer: BufferId) -> Result<Ended, VmError>;
-
-    /// Maps and unmaps, in the order of the list, all or nothing; appends what is to be done.
-    ///
-    /// Shape of the answer: for each request, by address, an unmap or a remap of every mapping it
-    /// overlaps, then its own map. At the end an [`Op::Ended`] for each vm-bo that has ended with
-    /// its last mapping, by buffer.
-    /// Errors: the first request that is refused, and why; nothing is appended.
-    /// Complexity: O(log n + overlapped mappings) per request.
-    fn bind(&mut self, vm: VmId, binds: &[Bind], steps: &mut Vec<Op>) -> Result<(), BindError>;
 
     /// [`VirtualMemory::bind`] with a packed list, and its answer as one, in the memory of `reuse`.
     ///
@@ -251,6 +245,39 @@ pub trait VirtualMemory {
     /// Complexity: O(k log k) for k mappings.
     fn mappings_of(&self, vm: VmId, buffer: BufferId) -> Result<Vec<Mapping>, VmError>;
 
+    /// The mappings that overlap, by address, at most so many.
+    fn find_range(&self, vm: VmId, at: Span, limit: usize) -> Vec<Mapping>;
+
+    /// Marks a buffer as evicted: jobs need it brought back. Marking it twice is as once.
+    ///
+    /// Errors: [`VmError::UnknownVm`], [`VmError::UnknownBuffer`].
+    fn evict(&mut self, vm: VmId, buffer: BufferId) -> Result<(), VmError>;
+
+    /// Takes note of the memory that the page tables show of a buffer, which is evicted no more.
+    ///
+    /// Errors: [`VmError::UnknownVm`], [`VmError::UnknownBuffer`].
+    fn show(&mut self, vm: VmId, buffer: BufferId, table: TableId) -> Result<(), VmError>;
+
+    /// The vm-bos of an address space, by buffer; closed ones too.
+    ///
+    /// Errors: [`VmError::UnknownVm`].
+    fn vm_bos(&self, vm: VmId) -> Result<Vec<VmBo>, VmError>;
+
+    /// The address spaces that a buffer belongs to, ascending: who must hear of its eviction.
+    fn vms_of(&self, buffer: BufferId) -> Vec<VmId>;
+}
+
+/// What else a keeper of address spaces is asked, by people, tests and other managers.
+pub trait VirtualMemory: AddressSpaces {
+    /// Maps and unmaps, in the order of the list, all or nothing; appends what is to be done.
+    ///
+    /// Shape of the answer: for each request, by address, an unmap or a remap of every mapping it
+    /// overlaps, then its own map. At the end an [`Op::Ended`] for each vm-bo that has ended with
+    /// its last mapping, by buffer.
+    /// Errors: the first request that is refused, and why; nothing is appended.
+    /// Complexity: O(log n + overlapped mappings) per request.
+    fn bind(&mut self, vm: VmId, binds: &[Bind], steps: &mut Vec<Op>) -> Result<(), BindError>;
+
     /// The mapping of exactly these addresses.
     fn find(&self, vm: VmId, at: Span) -> Option<Mapping>;
 
@@ -263,36 +290,15 @@ pub trait VirtualMemory {
     /// The mapping that begins where `address` is.
     fn find_next(&self, vm: VmId, address: u64) -> Option<Mapping>;
 
-    /// The mappings that overlap, by address, at most so many.
-    fn find_range(&self, vm: VmId, at: Span, limit: usize) -> Vec<Mapping>;
-
     /// What a prefetch of these addresses means: each mapping that overlaps, whole, by address;
     /// sparse ones too.
     ///
     /// Errors: [`VmError::UnknownVm`], [`VmError::Closed`], and those of an unmap's range.
     fn prefetch(&self, vm: VmId, at: Span) -> Result<Vec<Mapping>, VmError>;
 
-    /// Marks a buffer as evicted: jobs need it brought back. Marking it twice is as once.
-    ///
-    /// Errors: [`VmError::UnknownVm`], [`VmError::UnknownBuffer`].
-    fn evict(&mut self, vm: VmId, buffer: BufferId) -> Result<(), VmError>;
-
-    /// Takes note of the memory that the page tables show of a buffer, which is evicted no more.
-    ///
-    /// Errors: [`VmError::UnknownVm`], [`VmError::UnknownBuffer`].
-    fn show(&mut self, vm: VmId, buffer: BufferId, table: TableId) -> Result<(), VmError>;
-
     /// Everything a job needs.
     ///
     /// Errors: [`VmError::UnknownVm`], [`VmError::Closed`].
     /// Complexity: O(vm-bos).
     fn validate(&self, vm: VmId) -> Result<Needs, VmError>;
-
-    /// The vm-bos of an address space, by buffer; closed ones too.
-    ///
-    /// Errors: [`VmError::UnknownVm`].
-    fn vm_bos(&self, vm: VmId) -> Result<Vec<VmBo>, VmError>;
-
-    /// The address spaces that a buffer belongs to, ascending: who must hear of its eviction.
-    fn vms_of(&self, buffer: BufferId) -> Vec<VmId>;
 }

@@ -2,7 +2,7 @@
 
 use bindings::exports::gpumm::memory::gpuvm as wit;
 use convert::{error, mapping, mappings, refused, span, steps};
-use gpumm_contract::vm::{Op, VirtualMemory, VmError, VmId};
+use gpumm_contract::vm::{AddressSpaces, Op, VirtualMemory, VmError, VmId};
 use gpumm_contract::{BufferId, TableId};
 use gpumm_gpuvm::GpuVm;
 use gpumm_shell_support::State;
@@ -41,6 +41,10 @@ fn stepping<T>(
 }
 
 impl wit::Guest for Shell {
+    fn clear() {
+        with(AddressSpaces::clear);
+    }
+
     fn create(vm: u64, config: wit::VmConfig) -> Result<(), wit::VmError> {
         with(|vms| vms.create(VmId(vm), convert::config(config))).map_err(error)
     }

@@ -5,7 +5,7 @@
 use gpumm_contract::BufferId;
 use gpumm_contract::vm::packed::{decode_steps, encode_binds};
 use gpumm_contract::vm::{
-    Bind, BindError, Mapping, Op, PAGE, Span, Unmap, VirtualMemory, VmConfig, VmId,
+    AddressSpaces, Bind, BindError, Mapping, Op, PAGE, Span, Unmap, VirtualMemory, VmConfig, VmId,
 };
 use gpumm_gpuvm::GpuVm;
 

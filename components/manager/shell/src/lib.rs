@@ -8,6 +8,7 @@ use gpumm_shell_support::State;
 use gpumm_shell_support::trap::{at, site};
 
 mod keeper;
+mod vms;
 
 mod bindings {
     wit_bindgen::generate!({ world: "manager-part", path: "../../../wit", generate_all });
@@ -24,11 +25,11 @@ struct Shell;
 bindings::export!(Shell with_types_in bindings);
 
 thread_local! {
-    static STATE: State<Manager<keeper::Keeper, Broker>> =
-        State::new(Manager::new(keeper::Keeper, Broker));
+    static STATE: State<Manager<keeper::Keeper, vms::Vms, Broker>> =
+        State::new(Manager::new(keeper::Keeper, vms::Vms, Broker));
 }
 
-fn with<R>(act: impl FnOnce(&mut Manager<keeper::Keeper, Broker>) -> R) -> R {
+fn with<R>(act: impl FnOnce(&mut Manager<keeper::Keeper, vms::Vms, Broker>) -> R) -> R {
     STATE.with(|state| state.with(act))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::ledger::Refusal;
 use gpumm_contract::plan::Status;
+use gpumm_contract::vm::VmId;
 use gpumm_hw::DeviceError;
 use std::sync::Arc;
 
@@ -90,6 +91,18 @@ pub enum Error {
     /// The buffer behind an import was moved or released by its exporter.
     #[error("the exporter has moved or released the buffer that this imports")]
     Invalidated,
+    /// The device has no page tables, so no address spaces and no jobs on them.
+    #[error("the device has no page tables: it has no engine for binds and none for jobs of queues")]
+    NoPageTables,
+    /// Every hardware context of the device belongs to a queue.
+    #[error("all {contexts} contexts of the device are in use; drop a queue first")]
+    NoContext {
+        /// How many there are.
+        contexts: usize,
+    },
+    /// The page tables of an address space could not be written, by the device or by the CPU.
+    #[error("the page tables of address space {0} are lost; it can only be closed")]
+    VmLost(VmId),
     /// The request log could not be written or read.
     #[error("request log: {0}")]
     Log(String),
@@ -99,6 +112,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// An address space that a tenant does not have, or not any more.
+    pub(crate) fn no_vm(vm: VmId) -> Self {
+        Error::Argument(format!(
+            "vm {vm} is not a live address space of this client"
+        ))
+    }
+
     /// Whether the arena or the host ran out of room.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(

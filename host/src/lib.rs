@@ -37,6 +37,7 @@ mod executor;
 mod failsafe;
 mod guard;
 pub mod job;
+mod jobs;
 mod ledger;
 pub mod log;
 pub mod parts;
@@ -50,7 +51,8 @@ mod system;
 pub mod wasm;
 
 pub use client::{
-    Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove, Slot,
+    Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove, Priority,
+    Queue, Rights, Slot, Vm, VmBind, VmDesc, VmKernel,
 };
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;

@@ -3,7 +3,7 @@
 use crate::capture::CaptureArgs;
 use crate::exit::{Exit, Failure};
 use crate::replay::{FaultArg, SwapArg};
-use crate::size::{Bytes, Size};
+use crate::size::{Bytes, Percent, Size};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroU64;
@@ -65,6 +65,12 @@ Swaps:
   from the facts. If the new one does not start, the old one goes on. --shadow asks a strategy
   without doing what it says, and compares.
 
+Address spaces:
+  With --vm jobs do not name buffers but addresses: each tenant has an address space and a queue,
+  a buffer is mapped when it is made, and what was moved is mapped again when a job needs it. The
+  device walks page tables; an address without a page ends the job that used it, and what the
+  device remembers of a page that is gone is counted (stale). --maps-at 50% lists the mappings.
+
 Examples:
   gpumm replay snapshot.pickle
   gpumm replay run.csv.gz --vram 60% --verify full
@@ -77,6 +83,8 @@ Examples:
   gpumm replay run.csv.gz --vram 60% --swap 50%:buddy --swap 75%:back
   gpumm replay run.csv.gz --swap 50%:mechanism=new.wasm --swap 75%:mechanism
   gpumm replay run.csv.gz --vram 60% --shadow range
+  gpumm replay run.csv.gz --vram 60% --vm --verify full
+  gpumm replay run.csv.gz --vm --maps-at 50%
   zcat run.csv.gz | gpumm replay - --vram 2GiB --json - | jq .evictions
 
 Exit status:
@@ -155,6 +163,14 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "NAME|FILE.wasm")]
     pub(crate) shadow: Option<String>,
 
+    /// Maps every buffer into an address space of its tenant; jobs write and check it by address
+    #[arg(long)]
+    pub(crate) vm: bool,
+
+    /// Lists the mappings of all address spaces after P% of the events; implies --vm
+    #[arg(long, value_name = "P%")]
+    pub(crate) maps_at: Option<Percent>,
+
     /// How much system memory the device's DMA reaches at once [default: all]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) gtt: Option<Bytes>,
@@ -208,6 +224,8 @@ impl Replay {
             (self.captures.is_some(), "--captures"),
             (!self.swaps.is_empty(), "--swap"),
             (self.shadow.is_some(), "--shadow"),
+            (self.vm, "--vm"),
+            (self.maps_at.is_some(), "--maps-at"),
             (self.gtt.is_some(), "--gtt"),
             (self.copy_engines.is_some(), "--copy-engines"),
             (self.touch.is_some(), "--touch"),

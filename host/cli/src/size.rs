@@ -23,6 +23,24 @@ pub enum Size {
     Times(f64),
 }
 
+/// A part of a whole, as in `50%`; 0% to 100%.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percent(pub f64);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().strip_suffix('%');
+        let number = number.filter(|n| n.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+        match number.and_then(|n| n.parse::<f64>().ok()) {
+            Some(percent) if percent <= 100.0 => Ok(Percent(percent)),
+            Some(_) => Err("more than all; 0% to 100%".into()),
+            None => Err("expected a part such as 50%".into()),
+        }
+    }
+}
+
 impl FromStr for Bytes {
     type Err = String;
 

@@ -60,6 +60,12 @@ impl Batch {
         Slot(self.verbs.len() - 1)
     }
 
+    pub(super) fn push(&mut self, verb: Verb, outcome: Option<Arc<hw::Outcome>>) -> Slot {
+        self.verbs.push(verb);
+        self.outcomes.push(outcome);
+        Slot(self.verbs.len() - 1)
+    }
+
     /// How many requests.
     pub fn len(&self) -> usize {
         self.verbs.len()
@@ -75,17 +81,21 @@ impl Batch {
     /// Errors: the device has stopped. A single request's failure is in its slot.
     pub fn submit(self) -> Result<Ended, Error> {
         let device = self.client.device.clone();
+        for verb in &self.verbs {
+            if let Verb::Submit { queue, .. } = verb {
+                queue.asking();
+            }
+        }
         let replies = device.ask(self.verbs, true)?;
         let ended = replies
             .into_iter()
             .zip(self.outcomes)
             .map(|(reply, outcome)| {
                 reply.map(|reply| match (reply, outcome) {
-                    (Reply::Runs(point), Some(outcome)) => Some(Fence {
-                        device: device.clone(),
-                        point,
-                        outcome,
-                    }),
+                    (Reply::Runs(point), Some(outcome)) => {
+                        Some(Fence::new(device.clone(), point, outcome))
+                    }
+                    (Reply::Bound(point), _) => Some(Fence::bound(device.clone(), point)),
                     _ => None,
                 })
             });

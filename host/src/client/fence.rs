@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::executor::hardware_point;
 use crate::runtime::DeviceShared;
-use gpumm_contract::Point;
+use gpumm_contract::{Point, TimelineId};
 use gpumm_hw as hw;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use std::time::Duration;
 /// A point that a device will reach, and the outcome of the job that reaches it.
 #[derive(Clone)]
 pub struct Fence {
-    pub(super) device: Arc<DeviceShared>,
-    pub(super) point: Point,
-    pub(super) outcome: Arc<hw::Outcome>,
+    device: Arc<DeviceShared>,
+    point: Point,
+    outcome: Arc<hw::Outcome>,
 }
 
 impl std::fmt::Debug for Fence {
@@ -25,6 +25,26 @@ impl std::fmt::Debug for Fence {
 }
 
 impl Fence {
+    pub(super) fn new(device: Arc<DeviceShared>, point: Point, outcome: Arc<hw::Outcome>) -> Self {
+        Fence {
+            device,
+            point,
+            outcome,
+        }
+    }
+
+    /// The fence of page-table writes; of none, one that is reached.
+    pub(super) fn bound(device: Arc<DeviceShared>, point: Option<Point>) -> Self {
+        let outcome = hw::Outcome::new();
+        // A write that fails is done again by the CPU; if that fails too, jobs say so.
+        outcome.fill(hw::OutcomeValue::Done);
+        let reached = Point {
+            timeline: TimelineId(0),
+            value: 0,
+        };
+        Fence::new(device, point.unwrap_or(reached), Arc::new(outcome))
+    }
+
     /// The point.
     pub fn point(&self) -> Point {
         self.point

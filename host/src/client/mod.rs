@@ -4,13 +4,17 @@ mod batch;
 mod buffer;
 mod cpu;
 mod fence;
+mod queue;
 mod share;
+mod vm;
 
 pub use batch::{Batch, Ended, Slot};
 pub use buffer::{Buffer, BufferDesc, BufferState};
 pub use cpu::{CpuGuard, OnMove};
 pub use fence::Fence;
+pub use queue::{Priority, Queue, VmKernel};
 pub use share::Import;
+pub use vm::{Rights, Vm, VmBind, VmDesc};
 
 use crate::error::Error;
 use crate::job::Job;

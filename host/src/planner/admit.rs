@@ -8,6 +8,8 @@ use crate::job::Job;
 use crate::runtime::IMPORT;
 use gpumm_contract::Few;
 use gpumm_contract::request::{Access, Attach, Create, Detach, Intent, Request, Use};
+use super::vm::Pending;
+use gpumm_contract::vm::{VmConfig, VmId};
 use gpumm_contract::{BufferId, JobId, Point, Stamp, TenantId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +21,12 @@ pub(super) struct Newborn {
     buffers: BTreeMap<BufferId, (TenantId, u64)>,
     /// The newest points of the CPU's timelines that are taken.
     guards: Vec<Point>,
+    /// Address spaces that are made before a verb that uses them.
+    pub(super) vms: BTreeMap<VmId, (TenantId, VmConfig)>,
+    /// Jobs to hand over once the batch is planned.
+    pub(super) jobs: Vec<Pending>,
+    /// Requests so far.
+    pub(super) requests: usize,
 }
 
 impl Planner {
@@ -26,8 +34,7 @@ impl Planner {
     ///
     /// Errors: the verb names what is not its tenant's, or bytes outside a buffer.
     pub(super) fn admit(&mut self, verb: Verb, newborn: &mut Newborn) -> Result<Request, Error> {
-        let stamp = Stamp(self.next_stamp);
-        self.next_stamp += 1;
+        let stamp = self.gate.stamp();
         match verb {
             Verb::Create {
                 buffer,
@@ -79,6 +86,22 @@ impl Planner {
                 self.not_imported(buffer, "the CPU's access to an import")?;
                 self.admit_guard((buffer, write, revocable), guard, stamp, newborn)
             }
+            Verb::CreateVm { tenant, vm, config } => {
+                self.admit_create_vm((tenant, vm), config, newborn)
+            }
+            Verb::CloseVm { tenant, vm } => self.admit_close_vm((tenant, vm), newborn),
+            Verb::Bind {
+                tenant,
+                vm,
+                binds,
+                after,
+            } => self.admit_bind((tenant, vm), &binds, after, newborn),
+            Verb::Submit {
+                tenant,
+                vm,
+                queue,
+                waiting,
+            } => self.admit_submit((tenant, vm), waiting, queue, newborn),
             Verb::Access {
                 tenant,
                 buffers,
@@ -174,7 +197,7 @@ impl Planner {
     }
 
     /// The size of a tenant's buffer.
-    fn owned(
+    pub(super) fn owned(
         &mut self,
         tenant: TenantId,
         buffer: BufferId,

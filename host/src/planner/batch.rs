@@ -11,7 +11,7 @@ use super::{Desk, Planner, Reply, Verb};
 use crate::error::{ComponentFault, Error};
 use crate::ledger::Accepted;
 use gpumm_contract::plan::Status;
-use gpumm_contract::request::{Batch, Request};
+use gpumm_contract::request::{Batch, Request, Used};
 use gpumm_contract::{Point, Shows, TimelineId};
 use sha2::{Digest, Sha256};
 use std::any::Any;
@@ -63,12 +63,27 @@ impl Planner {
     }
 
     fn serve_batch(&mut self, verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
-        let mut requests = self.news()?;
-        let retires = requests.len();
+        let uses = self.gate.close();
+        let served = self.serve_closed(verbs, uses);
+        self.gate.open();
+        served
+    }
+
+    /// Serves verbs while no job passes the gate.
+    fn serve_closed(
+        &mut self,
+        verbs: Vec<Verb>,
+        uses: Vec<Used>,
+    ) -> Result<Vec<Result<Reply, Error>>, Error> {
+        let mut requests: Vec<Request> = uses.into_iter().map(Request::Used).collect();
+        requests.extend(self.news()?);
+        self.forget_closed();
+        let told = requests.len();
         let mut newborn = Newborn::default();
         let admitted: Vec<Result<(), Error>> = verbs
             .into_iter()
             .map(|verb| {
+                newborn.requests = requests.len() - told;
                 self.admit(verb, &mut newborn)
                     .map(|request| requests.push(request))
             })
@@ -79,11 +94,17 @@ impl Planner {
                 .map(|a| a.map(|()| Reply::Done))
                 .collect());
         }
-        let mut ended = self
-            .run(&requests)?
-            .into_iter()
-            .skip(retires)
-            .zip(&requests[retires..]);
+        let ran = self.run(&requests);
+        let good = |n: usize| match &ran {
+            Ok(ended) => matches!(ended.get(told + n), Some((Ok(Status::Good), _))),
+            Err(_) => false,
+        };
+        self.hand_over(newborn.jobs, good)?;
+        let ended = ran?;
+        for ((ended, _), request) in ended.iter().zip(&requests) {
+            self.vm_answered(request, matches!(ended, Ok(Status::Good)))?;
+        }
+        let mut ended = ended.into_iter().skip(told).zip(&requests[told..]);
         let mut replies = Vec::with_capacity(admitted.len());
         for admitted in admitted {
             replies.push(match admitted {
@@ -156,7 +177,7 @@ impl Planner {
         self.failed_in_a_row += 1;
         let must = matches!(
             request,
-            Request::Retire(_) | Request::Poisoned(_) | Request::Lost
+            Request::Retire(_) | Request::Poisoned(_) | Request::Lost | Request::Used(_)
         );
         if must || self.failed_in_a_row >= BROKEN {
             // Without the retire nothing would ever be given back, without the others lost
@@ -248,10 +269,16 @@ impl Planner {
             }
         }
         let mut runs = accepted.runs.into_iter();
+        let mut binds = accepted.binds.into_iter();
         for (status, request) in accepted.answers.into_iter().zip(requests) {
-            let ran = matches!(request, Request::Access(_)) && status == Status::Good;
-            ended.push((Ok(status), ran.then(|| runs.next()).flatten()));
+            let point = match (request, status) {
+                (Request::Access(_), Status::Good) => runs.next(),
+                (Request::Bind(_), Status::Good) => binds.next().flatten(),
+                _ => None,
+            };
+            ended.push((Ok(status), point));
         }
+        self.gate.publish(accepted.vms);
         self.counts.add(accepted.counts);
         self.executor.execute(accepted.ops, &mut self.jobs)?;
         Ok(())
@@ -322,11 +349,23 @@ impl Planner {
         if let Some(why) = &self.stopped {
             return Err(Error::Stopped(why.clone()));
         }
+        let uses = self.gate.close();
+        let drained = self.drain_closed(uses);
+        self.gate.open();
+        drained
+    }
+
+    fn drain_closed(&mut self, uses: Vec<Used>) -> Result<(), Error> {
+        if !uses.is_empty() {
+            let uses: Vec<Request> = uses.into_iter().map(Request::Used).collect();
+            self.run(&uses)?;
+        }
         // What a delivered loss is answered with is submitted, and waited for, in its turn.
         loop {
             let last = self.last_points()?;
             let fresh = self.delivered.drain(&last)?;
             if fresh.is_empty() {
+                self.forget_closed();
                 return Ok(());
             }
             let requests = self.told(fresh)?;
@@ -379,6 +418,8 @@ impl Planner {
 fn reply(ended: Ended, point: Option<Point>, request: &Request) -> Result<Reply, Error> {
     match (ended, point, request) {
         (Ok(Status::Good), Some(point), Request::Access(_)) => Ok(Reply::Runs(point)),
+        (Ok(Status::Good), point, Request::Bind(_)) => Ok(Reply::Bound(point)),
+        (Ok(Status::Good), _, Request::Submit(submit)) => Ok(Reply::Runs(submit.at)),
         (Ok(Status::Good), _, _) => Ok(Reply::Done),
         (Ok(status), ..) => Err(Error::Refused(status)),
         (Err(fault), ..) => Err(Error::Request(fault)),

@@ -74,10 +74,15 @@ impl Verb {
         }
     }
 
-    /// Bytes of the buffer that this verb creates.
+    /// Bytes that this verb creates, or names by address.
     fn created(&self) -> u64 {
         match self {
             Verb::Create { bytes, .. } => *bytes,
+            // Buffers are at least as large as what a job names of them.
+            Verb::Submit { waiting, .. } => {
+                let named = waiting.spans().into_iter();
+                named.map(|span| span.at.bytes).fold(0, u64::saturating_add)
+            }
             _ => 0,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A batch goes: verbs become requests (`admit.rs`), reached points are delivered (`pacing.rs`),
 //! the mechanism plans, the ledger judges, the executor performs (`batch.rs`). `loss.rs` tells the
-//! mechanism what the device lost. `share.rs` serves imports, `strategy.rs` replaces strategies, `thread.rs` groups waiting requests into batches.
+//! mechanism what the device lost. `vm.rs` prepares address spaces and hands over their jobs, `share.rs`
+//! serves imports, `strategy.rs` replaces strategies, `thread.rs` groups waiting requests into batches.
 
 mod admit;
 mod batch;
@@ -12,6 +13,7 @@ mod pacing;
 mod share;
 mod strategy;
 mod thread;
+mod vm;
 
 pub use pacing::Pacing;
 pub(crate) use thread::{Message, start};
@@ -22,13 +24,15 @@ use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, WaitingJob};
 use crate::failsafe::Failsafe;
 use crate::guard::Guard;
+use crate::jobs::{Gate, Queued, Ring, Waiting};
 use crate::ledger::{Counts, Ledger};
 use crate::log::LogWriter;
 use crate::parts::{Mechanism, MechanismSource, Parts, SlotDesk};
 use crate::system::SystemPool;
 use gpumm_contract::request::Placement;
+use gpumm_contract::vm::{Bind, VmConfig, VmId};
 use gpumm_contract::{
-    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, TenantId,
+    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, PointSet, TenantId,
     TimelineId,
 };
 use gpumm_hw as hw;
@@ -110,6 +114,27 @@ pub(crate) enum Verb {
         buffer: BufferId,
         attachment: AttachmentId,
     },
+    CreateVm {
+        tenant: TenantId,
+        vm: VmId,
+        config: VmConfig,
+    },
+    CloseVm {
+        tenant: TenantId,
+        vm: VmId,
+    },
+    Bind {
+        tenant: TenantId,
+        vm: VmId,
+        binds: Vec<Bind>,
+        after: PointSet,
+    },
+    Submit {
+        tenant: TenantId,
+        vm: VmId,
+        queue: Arc<Queued>,
+        waiting: Waiting,
+    },
 }
 
 /// How a verb ended well.
@@ -117,6 +142,8 @@ pub(crate) enum Verb {
 pub(crate) enum Reply {
     Done,
     Runs(Point),
+    /// Page tables are written at the point; at none where there was nothing to write.
+    Bound(Option<Point>),
 }
 
 /// What a device has done so far.
@@ -182,7 +209,10 @@ pub(crate) struct Planner {
     /// Buffers whose content was lost.
     poisoned: BTreeSet<BufferId>,
     jobs: HashMap<JobId, WaitingJob>,
-    next_stamp: u64,
+    gate: Arc<Gate>,
+    /// None where the device has no page tables.
+    jobs_of_vms: Option<Arc<Ring>>,
+    closing: Vec<vm::Closing>,
     next_job: u64,
     crossings: u64,
     counts: Counts,
@@ -211,6 +241,8 @@ pub(crate) struct Setup {
     pub(crate) log: Option<LogWriter>,
     pub(crate) failsafe: Arc<Failsafe>,
     pub(crate) cpu: CpuTimelines,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) ring: Option<Arc<Ring>>,
 }
 
 /// The timelines of the CPU's accesses: those that keep buffers where they are, and those that
@@ -246,6 +278,8 @@ impl Planner {
             log,
             failsafe,
             cpu,
+            gate,
+            ring,
         } = setup;
         let source = &parts.mechanism;
         let failed = |fault| Error::Component {
@@ -271,7 +305,9 @@ impl Planner {
             cpu,
             poisoned: BTreeSet::new(),
             jobs: HashMap::new(),
-            next_stamp: 1,
+            gate,
+            jobs_of_vms: ring,
+            closing: Vec::new(),
             next_job: 1,
             crossings: 0,
             counts: Counts::default(),

@@ -8,6 +8,7 @@ use crate::capture::{Captures, Limits};
 use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, Space, Spaces};
 use crate::failsafe::{self, Failsafe};
+use crate::jobs::{Gate, Ring, RingSite};
 use crate::ledger::Ledger;
 use crate::log::{LogHeader, LogWriter};
 use crate::parts::Parts;
@@ -32,6 +33,15 @@ const CPU_TIMELINES: usize = 4;
 /// How long an importer has to end its use of a buffer that moves.
 const SHARE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Hardware contexts of a device.
+const CONTEXTS: usize = 8;
+
+/// How long a job may take.
+const JOB_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many jobs of queues a device has at once.
+const CREDITS: u32 = 64;
+
 /// Makes a device when the Runtime's timelines and system memory exist.
 type DeviceMaker = Box<
     dyn FnOnce(
@@ -51,6 +61,15 @@ pub struct RuntimeBuilder {
     gtt_bytes: Option<u64>,
     captures: Option<(Dir, String)>,
     share_timeout: Duration,
+    jobs: JobLimits,
+}
+
+/// What the queues of each device may do.
+#[derive(Clone, Copy, Debug)]
+struct JobLimits {
+    contexts: usize,
+    timeout: Duration,
+    hangs: u32,
 }
 
 impl std::fmt::Debug for RuntimeBuilder {
@@ -73,6 +92,11 @@ impl RuntimeBuilder {
             gtt_bytes: None,
             captures: None,
             share_timeout: SHARE_TIMEOUT,
+            jobs: JobLimits {
+                contexts: CONTEXTS,
+                timeout: JOB_TIMEOUT,
+                hangs: 1,
+            },
         }
     }
 
@@ -103,6 +127,25 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many queues each device may have at once; 8 unless said otherwise.
+    pub fn contexts(mut self, count: usize) -> Self {
+        self.jobs.contexts = count;
+        self
+    }
+
+    /// How long a job of a queue may take before it counts as hanging and is ended; 1 second
+    /// unless said otherwise.
+    pub fn job_timeout(mut self, timeout: Duration) -> Self {
+        self.jobs.timeout = timeout;
+        self
+    }
+
+    /// After how many jobs that hang a queue's other jobs are cancelled; 1 unless said otherwise.
+    pub fn hang_limit(mut self, hangs: u32) -> Self {
+        self.jobs.hangs = hangs;
+        self
+    }
+
     /// Adds a device; devices are numbered in this order.
     pub fn device<D: hw::Device + 'static>(
         mut self,
@@ -119,7 +162,9 @@ impl RuntimeBuilder {
     pub fn sim(self, vram_bytes: u64) -> Self {
         self.device(move |timelines, system| {
             hw::sim::Sim::new(
-                hw::sim::SimConfig::new("sim", vram_bytes),
+                hw::sim::SimConfig::new("sim", vram_bytes)
+                    .rings(1)
+                    .bind_engine(),
                 timelines,
                 system,
             )
@@ -182,6 +227,7 @@ impl RuntimeBuilder {
                 pool: &pool,
                 system_bytes: memory.size(),
                 gtt_bytes: self.gtt_bytes.unwrap_or(memory.size()),
+                jobs: self.jobs,
             };
             devices.push(Arc::new(site.start(
                 device,
@@ -236,6 +282,7 @@ struct Site<'a> {
     pool: &'a Arc<SystemPool>,
     system_bytes: u64,
     gtt_bytes: u64,
+    jobs: JobLimits,
 }
 
 impl Site<'_> {
@@ -288,6 +335,20 @@ impl Site<'_> {
         roles.push((run.0, Role::Run));
         roles.extend(cpu.waiting.iter().map(|at| (*at, Role::Cpu)));
         roles.extend(cpu.revocable.iter().map(|at| (*at, Role::RevocableCpu)));
+        let bind = engines(hw::EngineKind::Bind).next();
+        let ring = engines(hw::EngineKind::Compute).nth(1);
+        // Both or none: what is bound is for jobs of queues.
+        let virtual_memory = bind.zip(ring).map(|(bind, (_, ring))| {
+            let contexts: Vec<TimelineId> = (0..self.jobs.contexts)
+                .map(|n| format!("{}/context{n}", properties.name))
+                .map(|name| TimelineId(self.timelines.create(&name).0))
+                .collect();
+            (bind, ring, contexts)
+        });
+        if let Some((bind, _, contexts)) = &virtual_memory {
+            roles.push((bind.0, Role::Bind));
+            roles.extend(contexts.iter().map(|at| (*at, Role::Job)));
+        }
         for other in (0..self.count).filter(|&other| other != self.index) {
             let name = format!("{}/gate{other}", properties.name);
             let gate = TimelineId(self.timelines.create(&name).0);
@@ -337,9 +398,27 @@ impl Site<'_> {
             memories: vec![(VRAM, "vram"), (SYSTEM, "system"), (IMPORT, "import")],
             components: components.into_iter().flatten().collect(),
         };
-        let failsafe = Failsafe::new(site, Captures::new(captures, Limits::default()));
+        let gate = Arc::new(Gate::default());
+        let captures = Captures::new(captures, Limits::default());
+        let failsafe = Failsafe::new(site, captures, gate.clone());
         let failsafe = Arc::new(failsafe);
-        let engines = copies.into_iter().chain([run]).collect();
+        let bind = virtual_memory.as_ref().map(|(bind, ..)| *bind);
+        let ring = virtual_memory.map(|(_, engine, contexts)| {
+            Ring::new(RingSite {
+                device: device.clone(),
+                engine,
+                timelines: self.timelines.clone(),
+                gate: gate.clone(),
+                failsafe: failsafe.clone(),
+                spaces: spaces.clone(),
+                contexts,
+                credits: CREDITS,
+                timeout: self.jobs.timeout,
+                hang_limit: self.jobs.hangs,
+            })
+        });
+        let ring = ring.transpose()?;
+        let engines = copies.into_iter().chain([run]).chain(bind).collect();
         let executor = Executor::new(
             device.clone(),
             engines,
@@ -375,6 +454,8 @@ impl Site<'_> {
             log,
             failsafe,
             cpu,
+            gate,
+            ring: ring.clone(),
         })?;
         let thread = start(&format!("gpumm-planner-{}", self.index), planner);
         let thread =
@@ -385,6 +466,7 @@ impl Site<'_> {
             (DeviceId(self.index as u32), imports, self.share.cloned()),
             thread,
             faults,
+            ring,
         ))
     }
 }

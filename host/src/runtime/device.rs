@@ -3,9 +3,11 @@
 use super::Inner;
 use crate::client::Client;
 use crate::error::Error;
+use crate::jobs::Ring;
 use crate::parts::MechanismSource;
 use crate::planner::{DeviceReport, Message, Planner, Reply, Swap, Verb};
 use crate::share::{Imports, Share};
+use gpumm_contract::vm::VmId;
 use gpumm_contract::{BufferId, DeviceId, TenantId};
 use gpumm_hw as hw;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +42,9 @@ pub(crate) struct DeviceShared {
     pub(crate) mailbox: Arc<Mailbox>,
     thread: Mutex<Option<JoinHandle<()>>>,
     buffers: AtomicU64,
+    vms: AtomicU64,
+    /// None where the device has no page tables.
+    pub(crate) ring: Option<Arc<Ring>>,
     faults: Arc<AtomicU64>,
 }
 
@@ -50,6 +55,7 @@ impl DeviceShared {
         (index, imports, share): (DeviceId, Arc<Imports>, Option<Arc<Share>>),
         (sender, thread): (Sender<Message>, JoinHandle<()>),
         faults: Arc<AtomicU64>,
+        ring: Option<Arc<Ring>>,
     ) -> Self {
         let mailbox = Arc::new(Mailbox(Mutex::new(Some(sender))));
         let thread = Mutex::new(Some(thread));
@@ -62,6 +68,8 @@ impl DeviceShared {
             mailbox,
             thread,
             buffers: AtomicU64::new(1),
+            vms: AtomicU64::new(1),
+            ring,
             faults,
         }
     }
@@ -109,6 +117,11 @@ impl DeviceShared {
     /// A fresh buffer number.
     pub(crate) fn new_buffer(&self) -> BufferId {
         BufferId(self.buffers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A fresh number of an address space.
+    pub(crate) fn new_vm(&self) -> VmId {
+        VmId(self.vms.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -13,11 +13,12 @@ use super::shadow::ShadowDone;
 use super::start::start;
 use super::swap::Swaps;
 use super::tally::{Tally, check};
+use super::vm::Spaces;
 use super::{Hooks, ReplayOptions, Summary, Tenants};
 use crate::size::human;
 use gpumm::contract::BufferId;
 use gpumm::contract::plan::Status;
-use gpumm::job::PatternKey;
+use gpumm::job::{Check, PatternKey};
 use gpumm::{Batch, Buffer, BufferDesc, Client, DeviceHandle, Error, Fence, Job, Slot};
 use gpumm_hw::{DeviceError, OutcomeValue};
 use gpumm_trace::{Event, EventKind, Trace};
@@ -30,9 +31,23 @@ struct Live {
     stream: u32,
 }
 
+/// What a job does with a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Use {
+    /// It writes a new generation.
+    Write(PatternKey),
+    /// It compares the old generation and writes a new one.
+    Rewrite {
+        old: PatternKey,
+        new: PatternKey,
+        check: Check,
+    },
+}
+
 /// A request of the batch being made.
 enum Step {
     Create { slot: Slot, id: u64, bytes: u64 },
+    Map { slot: Slot, id: u64 },
     Use { slot: Slot, change: Change },
     Release { slot: Slot, id: u64 },
 }
@@ -48,6 +63,8 @@ struct Driver<'a> {
     batch: Batch,
     steps: Vec<Step>,
     contents: Contents,
+    /// None where jobs name buffers, not addresses.
+    spaces: Option<Spaces>,
     /// Numbers of all buffers ever asked for, ascending, and the allocations that they are.
     asked: Vec<(BufferId, u64)>,
     batches: u64,
@@ -68,7 +85,12 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
         device: on_device,
     } = hooks;
     let began = Instant::now();
-    let (runtime, control) = start(options, log, captures)?;
+    let streams: BTreeSet<u32> = trace.events.iter().map(|event| event.stream).collect();
+    let tenants = match options.tenants {
+        Tenants::One => 1,
+        Tenants::Stream => streams.len().max(1),
+    };
+    let (runtime, control) = start(options, log, captures, tenants)?;
     if let Some(on_device) = on_device {
         on_device(control.clone());
     }
@@ -81,10 +103,11 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     }
     let mut swaps = Swaps::new(options, trace.events.len() as u64);
     swaps.turn(0, &device, &mut driver.tally)?;
+    driver.maps(0, trace)?;
     let mut in_batch = 0;
     for (done, event) in (1..).zip(&trace.events) {
         match event.kind {
-            EventKind::Alloc => driver.allocate(event),
+            EventKind::Alloc => driver.allocate(event)?,
             EventKind::Free => driver.free(event),
             EventKind::Other(_) => continue,
         }
@@ -93,6 +116,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
             in_batch = 0;
             driver.submit()?;
             swaps.turn(done, &device, &mut driver.tally)?;
+            driver.maps(done, trace)?;
             if let Some(progress) = &mut progress {
                 progress(done);
             }
@@ -110,8 +134,12 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
             break;
         }
     }
+    driver.maps(trace.events.len() as u64, trace)?;
     device.end_log()?;
     swaps.note_faults(trace.events.len() as u64, &device, &mut driver.tally)?;
+    if let Some(spaces) = &driver.spaces {
+        driver.tally.vm = Some(spaces.done(&device, &control)?);
+    }
     driver.tally.shadow = device.shadow_report()?.map(ShadowDone::from);
     let seconds = began.elapsed().as_secs_f64();
     let report = device.report()?;
@@ -134,6 +162,7 @@ impl<'a> Driver<'a> {
             newest: BTreeMap::new(),
             steps: Vec::new(),
             contents: Contents::default(),
+            spaces: options.vm.then(Spaces::new),
             asked: Vec::new(),
             batches: 0,
             outstanding: VecDeque::new(),
@@ -141,12 +170,17 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Makes the following requests those of a stream's tenant.
-    fn on_behalf_of(&mut self, stream: u32) {
-        let tenant = match self.options.tenants {
+    /// Whose a stream's buffers are.
+    fn tenant(&self, stream: u32) -> u32 {
+        match self.options.tenants {
             Tenants::One => 0,
             Tenants::Stream => stream,
-        };
+        }
+    }
+
+    /// Makes the following requests those of a stream's tenant.
+    fn on_behalf_of(&mut self, stream: u32) {
+        let tenant = self.tenant(stream);
         let device = &self.device;
         let client = self
             .clients
@@ -155,13 +189,13 @@ impl<'a> Driver<'a> {
         self.batch.on_behalf_of(client);
     }
 
-    fn allocate(&mut self, event: &Event) {
+    fn allocate(&mut self, event: &Event) -> Result<(), Error> {
         let &Event {
             id, bytes, stream, ..
         } = event;
         if bytes == 0 {
             self.tally.empty += 1;
-            return;
+            return Ok(());
         }
         self.on_behalf_of(stream);
         let touched: Vec<u64> = match self.newest.get(&stream) {
@@ -174,6 +208,11 @@ impl<'a> Driver<'a> {
         let (slot, buffer) = self.batch.create(BufferDesc::new(bytes));
         self.steps.push(Step::Create { slot, id, bytes });
         self.asked.push((buffer.id(), id));
+        let tenant = self.tenant(stream);
+        if let (Some(spaces), Some(client)) = (&mut self.spaces, self.clients.get(&tenant)) {
+            let slot = spaces.map(&mut self.batch, (tenant, client), (id, &buffer))?;
+            self.steps.push(Step::Map { slot, id });
+        }
         self.contents.add(id);
         self.live.insert(id, Live { buffer, stream });
         self.newest.entry(stream).or_default().insert(id);
@@ -181,6 +220,7 @@ impl<'a> Driver<'a> {
         for id in touched {
             self.access(id);
         }
+        Ok(())
     }
 
     /// Frees of buffers that were never made (no bytes, no room) have nothing to do.
@@ -215,16 +255,29 @@ impl<'a> Driver<'a> {
             generation,
         };
         let new = key(change.new);
-        let job = match change.old {
-            None | Some(0) => Job::WritePattern(new),
-            Some(old) => Job::Rewrite {
+        let what = match change.old {
+            None | Some(0) => Use::Write(new),
+            Some(old) => Use::Rewrite {
                 old: key(old),
                 new,
                 check: check(self.options.verify, id, old),
             },
         };
-        let slot = self.batch.access(job, &[&live.buffer], false);
-        self.steps.push(Step::Use { slot, change });
+        let tenant = self.tenant(live.stream);
+        let slot = match &mut self.spaces {
+            Some(spaces) => {
+                spaces.submit(&mut self.batch, tenant, id, live.buffer.bytes(), what)
+            }
+            None => {
+                let job = match what {
+                    Use::Write(new) => Job::WritePattern(new),
+                    Use::Rewrite { old, new, check } => Job::Rewrite { old, new, check },
+                };
+                Some(self.batch.access(job, &[&live.buffer], false))
+            }
+        };
+        self.steps
+            .extend(slot.map(|slot| Step::Use { slot, change }));
     }
 
     /// Has the batch planned and judges every answer.
@@ -264,6 +317,14 @@ impl<'a> Driver<'a> {
                     }
                 }
                 Step::Use { change, .. } if dead.contains(&change.id) => {}
+                Step::Map { id, .. } if dead.contains(&id) => {}
+                Step::Map { slot, id } => {
+                    if let Err(error) = ended.take(slot) {
+                        let what = || format!("the mapping of allocation {id}");
+                        self.tally.failed(error, what)?;
+                        self.tally.failed_accesses += 1;
+                    }
+                }
                 Step::Release { id, .. } if dead.contains(&id) => {}
                 Step::Use { slot, change } => {
                     let taken = ended.take(slot);
@@ -275,6 +336,9 @@ impl<'a> Driver<'a> {
                 }
                 Step::Release { slot, id } => {
                     self.contents.forget(id);
+                    if let Some(spaces) = &mut self.spaces {
+                        spaces.forget(id);
+                    }
                     if let Err(error) = ended.done(slot) {
                         self.tally
                             .failed(error, || format!("the free of allocation {id}"))?;
@@ -351,6 +415,18 @@ impl<'a> Driver<'a> {
         let mut ids: Vec<u64> = buffers.iter().filter_map(allocation).collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Lists the mappings once the trace has come as far as that is wanted.
+    fn maps(&mut self, done: u64, trace: &Trace) -> Result<(), Error> {
+        let (Some(percent), Some(spaces)) = (self.options.maps_at, &self.spaces) else {
+            return Ok(());
+        };
+        let events = trace.events.len() as u64;
+        if self.tally.maps.is_none() && done as f64 >= percent / 100.0 * events as f64 {
+            self.tally.maps = Some(spaces.maps()?);
+        }
+        Ok(())
     }
 
     /// Uses whatever is live at the end once more, as if it were freed: what was evicted comes

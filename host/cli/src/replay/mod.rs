@@ -2,7 +2,7 @@
 //!
 //! `start.rs` starts a device, `driver.rs` makes requests of a trace's events and follows what
 //! becomes of them, `contents.rs` knows what buffers hold, also when jobs fail, `swap.rs` replaces
-//! components on the way, `shadow.rs` says what another strategy would have done, `faults.rs` tells failures that were asked for from others, `tally.rs`
+//! components on the way, `vm.rs` maps buffers and makes jobs of addresses, `shadow.rs` says what another strategy would have done, `faults.rs` tells failures that were asked for from others, `tally.rs`
 //! adds up, `summary.rs` is what came out (and the JSON), `report.rs` and `verdict.rs` say it to
 //! people, `log.rs` replays request logs, `parts.rs` brings components from files.
 
@@ -18,12 +18,14 @@ mod summary;
 mod swap;
 mod tally;
 mod verdict;
+mod vm;
 
 pub use driver::run;
 pub(crate) use faults::FaultArg;
 pub use shadow::{Both, ShadowDone};
 pub use summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing};
 pub(crate) use swap::SwapArg;
+pub use vm::VmDone;
 pub use swap::{StrategyFaultDone, SwapAt, SwapDone, SwapTo};
 
 use crate::args::{Replay, TenantsKind, VerifyKind};
@@ -103,6 +105,10 @@ pub struct ReplayOptions {
     pub swaps: Vec<SwapAt>,
     /// A strategy that decides beside the one that serves.
     pub shadow: Option<Arc<dyn StrategySource>>,
+    /// Whether jobs name buffers by their addresses in address spaces.
+    pub vm: bool,
+    /// After so many per cent of the events, the mappings are listed.
+    pub maps_at: Option<f64>,
 }
 
 impl ReplayOptions {
@@ -127,6 +133,8 @@ impl ReplayOptions {
             patience: None,
             swaps: Vec::new(),
             shadow: None,
+            vm: false,
+            maps_at: None,
         }
     }
 }
@@ -211,6 +219,9 @@ pub(crate) fn command(args: &Replay) -> Result<(), Failure> {
             Failure::of_runtime(&error).of(named.unwrap_or(&options.name))
         })?
     };
+    if let (Some(maps), Some(Whole::Standard)) = (&summary.details.maps, &json) {
+        eprint!("{maps}");
+    }
     finish(&summary, &report::text(&summary), json)?;
     if !summary.is_good() {
         let line = verdict::verdict(&summary);
@@ -292,6 +303,8 @@ fn options(
         fault_seed: args.fault_seed.unwrap_or(defaults.fault_seed),
         swaps: parts::swaps(&args.swaps)?,
         shadow: args.shadow.as_deref().map(parts::strategy).transpose()?,
+        vm: args.vm || args.maps_at.is_some(),
+        maps_at: args.maps_at.map(|percent| percent.0),
         ..defaults
     })
 }

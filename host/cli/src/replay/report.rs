@@ -2,7 +2,7 @@
 
 use super::log::LogSummary;
 use super::verdict::{beside, replaced, swapped, verdict};
-use super::{Summary, Tenants, Verify};
+use super::{Summary, Tenants, Verify, VmDone};
 use crate::size::human;
 use indicatif::{HumanCount, HumanDuration, HumanFloatCount};
 use std::fmt::Write as _;
@@ -149,6 +149,9 @@ pub(super) fn text(s: &Summary) -> String {
     for fault in &s.strategy_faults {
         t.row("strategy fault", replaced(fault));
     }
+    if let Some(vm) = &s.vm {
+        t.row("address spaces", mapped(vm));
+    }
     if let Some(shadow) = &s.shadow {
         t.row("shadow", beside(shadow));
     }
@@ -182,7 +185,22 @@ pub(super) fn text(s: &Summary) -> String {
         source.format,
         counted(source.events, "event")
     );
-    t.text(&title, &verdict(s))
+    let maps = s.details.maps.as_ref();
+    let maps = maps.map_or_else(String::new, |maps| format!("{maps}\n"));
+    maps + &t.text(&title, &verdict(s))
+}
+
+/// What came of address spaces.
+fn mapped(vm: &VmDone) -> String {
+    format!(
+        "{} made, {} ended, {} shown again; {}, {}, {}",
+        counted(vm.binds, "mapping"),
+        count(vm.unbinds),
+        count(vm.rebinds),
+        counted(vm.jobs, "job"),
+        counted(vm.faults, "page fault"),
+        counted(vm.stale_accesses, "stale access"),
+    )
 }
 
 /// What faults did, when some were asked for or something failed.

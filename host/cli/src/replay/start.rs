@@ -7,13 +7,14 @@ use gpumm_hw::sim::{Sim, SimConfig, SimControl};
 use std::io::Write;
 use std::sync::mpsc::channel;
 
-/// A Runtime with one simulated device, and the device's handle.
+/// A Runtime with one simulated device for so many tenants, and the device's handle.
 ///
 /// Errors: the device, a component or a thread does not start.
 pub(super) fn start(
     options: &ReplayOptions,
     log: Option<Box<dyn Write + Send>>,
     captures: Option<(Dir, String)>,
+    tenants: usize,
 ) -> Result<(Runtime, SimControl), Error> {
     let (sender, controls) = channel();
     let config = config(options);
@@ -35,6 +36,11 @@ pub(super) fn start(
     if let Some(log) = log {
         builder = builder.log(log);
     }
+    if let Some(patience) = options.patience {
+        builder = builder.job_timeout(patience);
+    }
+    // Every tenant has a queue; one that hangs is to go on, as the trace does.
+    builder = builder.contexts(tenants).hang_limit(u32::MAX);
     if let Some((folder, name)) = captures {
         builder = builder.captures(folder, &name);
     }
@@ -47,6 +53,9 @@ fn config(options: &ReplayOptions) -> SimConfig {
     let mut config = SimConfig::new("sim", options.vram_bytes);
     if options.copy_engines != 1 {
         config = config.copy_engines(options.copy_engines);
+    }
+    if options.vm {
+        config = config.rings(1).bind_engine();
     }
     config.faults = options.faults.clone();
     config.fault_seed = options.fault_seed;

@@ -1,6 +1,6 @@
 //! What a replay found, and the JSON of it.
 
-use super::{ShadowDone, StrategyFaultDone, SwapDone, Tenants, Verify, faults};
+use super::{ShadowDone, StrategyFaultDone, SwapDone, Tenants, Verify, VmDone, faults};
 use gpumm_hw::sim::FaultRule;
 use serde::Serialize;
 
@@ -88,6 +88,8 @@ pub struct Summary {
     pub strategy_faults: Vec<StrategyFaultDone>,
     /// What the strategy would have done that decided beside.
     pub shadow: Option<ShadowDone>,
+    /// What came of the address spaces, where there were any.
+    pub vm: Option<VmDone>,
     /// Calls of the mechanism, one per batch.
     pub crossings: u64,
     /// Operations in its plans.
@@ -190,6 +192,8 @@ pub struct Details {
     pub poisoned_jobs: u64,
     /// Why the first missing capture could not be written.
     pub capture_problem: Option<String>,
+    /// The mappings, where they were asked for.
+    pub maps: Option<String>,
 }
 
 impl Summary {
@@ -199,6 +203,7 @@ impl Summary {
         requests == self.mapping_failures
             && self.corrupt_bytes == 0
             && self.device_faults == 0
+            && self.vm.is_none_or(|vm| vm.stale_accesses == 0)
             && faults::unexplained(self).is_empty()
     }
 }

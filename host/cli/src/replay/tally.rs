@@ -1,7 +1,7 @@
 //! What is added up during a replay, and the summary of it.
 
 use super::summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing, hex};
-use super::{ReplayOptions, ShadowDone, StrategyFaultDone, SwapDone, Verify, faults};
+use super::{ReplayOptions, ShadowDone, StrategyFaultDone, SwapDone, Verify, VmDone, faults};
 use gpumm::contract::plan::Status;
 use gpumm::job::Check;
 use gpumm::{DeviceReport, Error};
@@ -33,6 +33,8 @@ pub(super) struct Tally {
     pub(super) pauses: Vec<u64>,
     pub(super) strategy_faults: Vec<StrategyFaultDone>,
     pub(super) shadow: Option<ShadowDone>,
+    pub(super) vm: Option<VmDone>,
+    pub(super) maps: Option<String>,
     pub(super) details: Details,
 }
 
@@ -130,6 +132,7 @@ impl Tally {
     ) -> Summary {
         let stats = trace.stats();
         self.note(trace, &report);
+        self.details.maps = self.maps.take();
         let events = stats.allocations + stats.frees;
         let moved = report.counts.bytes_moved;
         let verified = self.checked.bytes_verified;
@@ -187,6 +190,7 @@ impl Tally {
             failed_swaps: self.failed_swaps,
             strategy_faults: self.strategy_faults,
             shadow: self.shadow,
+            vm: self.vm,
             crossings: report.crossings,
             plan_ops: report.counts.plan_ops,
             plans_digest: hex(&report.plans_digest),

@@ -1,0 +1,129 @@
+//! A job that was handed over, and what the device calls around it.
+
+use super::queued::Waiting;
+use super::ring::Ring;
+use crate::ledger::VmView;
+use gpumm_contract::Point;
+use gpumm_contract::vm::VmId;
+use gpumm_hw as hw;
+use gpumm_scheduler::JobKey;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
+
+/// A job that was handed over.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(super) number: u64,
+    pub(super) at: Point,
+    waiting: Waiting,
+    /// Its address space as it was when the job was submitted.
+    view: Option<VmView>,
+    refused: bool,
+    began: OnceLock<Instant>,
+    value: OnceLock<hw::OutcomeValue>,
+}
+
+impl Launched {
+    pub(super) fn new(number: u64, at: Point, waiting: Waiting, view: Option<VmView>) -> Self {
+        Launched {
+            number,
+            at,
+            waiting,
+            view,
+            refused: false,
+            began: OnceLock::new(),
+            value: OnceLock::new(),
+        }
+    }
+
+    /// A job that must not run; its submitter has the reason.
+    pub(super) fn refused(number: u64, at: Point, waiting: Waiting) -> Self {
+        Launched {
+            refused: true,
+            ..Launched::new(number, at, waiting, None)
+        }
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    pub(super) fn vm(&self) -> VmId {
+        self.waiting.vm
+    }
+
+    pub(super) fn kernel(&self) -> &hw::VmKernel {
+        &self.waiting.kernel
+    }
+
+    pub(super) fn outcome(&self) -> &hw::Outcome {
+        &self.waiting.outcome
+    }
+
+    /// How the device ended it.
+    pub(super) fn value(&self) -> Option<hw::OutcomeValue> {
+        self.value.get().cloned()
+    }
+
+    pub(super) fn end(&self, value: hw::OutcomeValue) {
+        // Only the first end counts, and there is one.
+        let _ = self.value.set(value);
+    }
+}
+
+/// What the device calls around a job.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) ring: Weak<Ring>,
+    pub(super) key: JobKey,
+    pub(super) job: Arc<Launched>,
+    /// Whether the device does nothing for it.
+    pub(super) skipped: bool,
+}
+
+impl hw::Hooks for Launch {
+    fn before(&self) -> Result<(), hw::DeviceError> {
+        let _ = self.job.began.set(Instant::now());
+        let Some(ring) = self.ring.upgrade().filter(|_| !self.skipped) else {
+            return Ok(());
+        };
+        if ring.site.gate.is_lost(self.job.vm()) {
+            return Err(hw::DeviceError::PageTablesLost);
+        }
+        let spans = self.job.waiting.spans();
+        let lost = self.job.view.as_ref().is_some_and(|view| {
+            let mut memory = view.memory_of(&spans);
+            memory.any(|memory| ring.site.failsafe.is_poisoned(memory))
+        });
+        match lost {
+            true => Err(hw::DeviceError::Poisoned),
+            false => Ok(()),
+        }
+    }
+
+    fn failed(
+        &self,
+        error: hw::DeviceError,
+        cpu: &dyn hw::CpuAccess,
+    ) -> Result<hw::OutcomeValue, hw::DeviceError> {
+        if error != hw::DeviceError::Stopped
+            && let Some(ring) = self.ring.upgrade()
+        {
+            let site = &ring.site;
+            let name = format!("{} of vm {}", self.job.kernel().name(), self.job.vm());
+            let view = self.job.view.as_ref();
+            site.failsafe
+                .job_failed(self.job.at, (&name, view), error, &site.spaces, cpu);
+        }
+        Err(error)
+    }
+
+    fn ended(&self, value: &hw::OutcomeValue) {
+        let time = self.job.began.get().map(Instant::elapsed);
+        self.job.end(value.clone());
+        if let Some(ring) = self.ring.upgrade() {
+            let failed = matches!(value, hw::OutcomeValue::Failed(_));
+            ring.ended(self.key, failed, time.unwrap_or_default());
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Jobs on address spaces: the way from a client's submit to the device's ring and back.
+//!
+//! ```text
+//! client -> queued.rs: its queue's next point -> gate.rs: is the address space ready?
+//!        -> ring.rs: the scheduler decides when, the device runs it -> launch.rs: how it ended
+//!        -> the queue's timeline reaches the point, in order
+//! ```
+//! The mechanism never hears of a job itself, only of points at which buffers are used. `contexts.rs`
+//! gives each queue a timeline; `watchdog.rs` looks after jobs that hang.
+
+mod contexts;
+mod gate;
+mod launch;
+mod queued;
+mod ring;
+mod watchdog;
+
+pub(crate) use gate::Gate;
+pub(crate) use queued::{Passed, Queued, Waiting};
+pub(crate) use ring::{Ring, RingSite};

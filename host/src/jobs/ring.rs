@@ -1,0 +1,414 @@
+//! The device's ring: what the scheduler decides is done here.
+//!
+//! ORDER: the scheduler is asked and the device is given jobs under one lock, so jobs reach the
+//! device in the order of the decisions. Outcomes are told and points reached without it: whoever
+//! waits for a point may be another ring.
+
+use super::contexts::Contexts;
+use super::gate::Gate;
+use super::launch::{Launch, Launched};
+use super::queued::{Queued, Waiting};
+use crate::error::Error;
+use crate::executor::{Spaces, hardware_point};
+use crate::failsafe::Failsafe;
+use crate::ledger::VmView;
+use gpumm_contract::{Point, TimelineId};
+use gpumm_hw as hw;
+use gpumm_scheduler::{
+    Action, Dependency, EntityConfig, EntityKey, JobDesc, JobError, JobKey, Priority, RingConfig,
+    RingId, Scheduler, Verdict,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// The only ring that a device has so far.
+const RING: RingId = RingId(0);
+
+/// What a ring is made with.
+pub(crate) struct RingSite {
+    pub(crate) device: Arc<dyn hw::Device>,
+    pub(crate) engine: hw::EngineId,
+    pub(crate) timelines: Arc<hw::Timelines>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) failsafe: Arc<Failsafe>,
+    pub(crate) spaces: Arc<Spaces>,
+    /// One per context.
+    pub(crate) contexts: Vec<TimelineId>,
+    /// How many jobs the device has at once.
+    pub(crate) credits: u32,
+    /// How long a job may take before it counts as hanging.
+    pub(crate) timeout: Duration,
+    /// How many hangs make a queue guilty.
+    pub(crate) hang_limit: u32,
+}
+
+/// The ring of a device, and who may use it.
+pub(crate) struct Ring {
+    pub(super) site: RingSite,
+    state: Mutex<State>,
+    began: Instant,
+    numbers: AtomicU64,
+    pub(super) watchdog: super::watchdog::Watchdog,
+    itself: Weak<Ring>,
+}
+
+struct State {
+    scheduler: Scheduler<Arc<Launched>>,
+    /// Jobs that the device has.
+    running: HashMap<JobKey, Arc<Launched>>,
+    contexts: Contexts,
+    /// The value that each context's next queue begins with.
+    values: BTreeMap<TimelineId, u64>,
+    /// Queues that have ended, until their last job has.
+    ending: Vec<Arc<Queued>>,
+}
+
+/// A job that has ended: what is told without the lock.
+struct Told {
+    job: Option<Arc<Launched>>,
+    point: Point,
+    error: Option<JobError>,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring")
+            .field("engine", &self.site.engine)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ring {
+    /// Errors: there is no credit.
+    pub(crate) fn new(site: RingSite) -> Result<Arc<Self>, Error> {
+        let config = RingConfig {
+            credits: site.credits,
+            timeout: Some(site.timeout),
+        };
+        let mut scheduler =
+            Scheduler::new(&[config]).map_err(|e| Error::Argument(e.to_string()))?;
+        scheduler.set_hang_limit(site.hang_limit);
+        let state = State {
+            scheduler,
+            running: HashMap::new(),
+            contexts: Contexts::new(site.contexts.clone()),
+            values: BTreeMap::new(),
+            ending: Vec::new(),
+        };
+        let ring = Arc::new_cyclic(|itself| Ring {
+            site,
+            state: Mutex::new(state),
+            began: Instant::now(),
+            numbers: AtomicU64::new(1),
+            watchdog: super::watchdog::Watchdog::default(),
+            itself: itself.clone(),
+        });
+        Ok(ring)
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.site.gate
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// A new queue.
+    ///
+    /// Errors: all contexts are in use.
+    pub(crate) fn begin(&self, priority: Priority) -> Result<Arc<Queued>, Error> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let context = state.contexts.take()?;
+        let last = state.values.get(&context.timeline).map_or(0, |next| next - 1);
+        let config = EntityConfig {
+            priority,
+            last,
+            ..EntityConfig::new(RING)
+        };
+        match state.scheduler.add_entity(context.timeline, &config) {
+            Ok(entity) => Ok(Arc::new(Queued::new(entity, context, last + 1))),
+            Err(error) => {
+                state.contexts.give_back(context)?;
+                Err(Error::System(error.to_string()))
+            }
+        }
+    }
+
+    /// A queue's handle is gone: its context is free when its last job is over.
+    pub(crate) fn end(&self, queue: &Arc<Queued>) {
+        self.state().ending.push(queue.clone());
+        self.reap();
+    }
+
+    /// Gives contexts back whose queue has ended and has nothing left to do.
+    pub(crate) fn reap(&self) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let ending = std::mem::take(&mut state.ending);
+        for queue in ending {
+            let status = state.scheduler.entity(queue.entity);
+            let idle = status.is_none_or(|s| s.queued == 0 && s.running == 0 && s.reached == s.last);
+            // Another owner is the planner, with a job of it.
+            if !idle || Arc::strong_count(&queue) > 1 {
+                state.ending.push(queue);
+                continue;
+            }
+            let removed = state.scheduler.fini(queue.entity);
+            state.values.insert(queue.context.timeline, queue.next());
+            if let Err(error) = removed.map_err(|e| e.to_string()).and_then(|()| {
+                let given = state.contexts.give_back(queue.context);
+                given.map_err(|e| e.to_string())
+            }) {
+                tracing::warn!(%error, "a context is not given back");
+            }
+        }
+    }
+
+    /// No more jobs of a queue begin; those that wait end.
+    pub(crate) fn kill(&self, queue: &Queued) {
+        self.change(|scheduler, now| scheduler.kill(queue.entity, now));
+    }
+
+    pub(crate) fn set_priority(&self, queue: &Queued, priority: Priority) {
+        self.change(|scheduler, _| scheduler.set_priority(queue.entity, priority));
+    }
+
+    fn change(
+        &self,
+        act: impl FnOnce(
+            &mut Scheduler<Arc<Launched>>,
+            Duration,
+        ) -> Result<(), gpumm_scheduler::Error>,
+    ) {
+        // INVARIANT: a queue's entity lives as long as the queue does.
+        let changed = act(&mut self.state().scheduler, self.now());
+        debug_assert!(changed.is_ok());
+        self.pump();
+    }
+
+    pub(crate) fn is_guilty(&self, queue: &Queued) -> bool {
+        let state = self.state();
+        state.scheduler.entity(queue.entity).is_some_and(|s| s.guilty)
+    }
+
+    /// Hands a job over that has come through the planner.
+    pub(crate) fn push(&self, queue: &Queued, at: Point, view: Option<VmView>, waiting: Waiting) {
+        self.push_one(queue, at, view, waiting);
+        queue.answered();
+    }
+
+    /// Ends a job whose address space could not be made ready: its point is reached in its turn.
+    pub(crate) fn cancel(&self, queue: &Queued, at: Point, waiting: Waiting) {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let launched = Launched::refused(number, at, waiting);
+        self.hand_over(queue.entity, at, &[], launched);
+        queue.answered();
+    }
+
+    /// Hands a job over that waits for what makes its address space ready, and for what it says.
+    pub(super) fn push_one(
+        &self,
+        queue: &Queued,
+        at: Point,
+        view: Option<VmView>,
+        waiting: Waiting,
+    ) {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let mut after: Vec<Dependency> = waiting.after.iter().map(Dependency::from).collect();
+        let ready = view.as_ref().and_then(VmView::ready);
+        let reached = |p: &Point| self.site.timelines.reached(hardware_point(*p));
+        after.extend(ready.filter(|p| !reached(p)).map(Dependency::finished));
+        self.hand_over(
+            queue.entity,
+            at,
+            &after,
+            Launched::new(number, at, waiting, view),
+        );
+    }
+
+    fn hand_over(&self, entity: EntityKey, at: Point, after: &[Dependency], job: Launched) {
+        let job = Arc::new(job);
+        let desc = JobDesc {
+            payload: job.clone(),
+            credits: 1,
+            dependencies: after,
+            value: Some(at.value),
+        };
+        let pushed = self.state().scheduler.push(entity, desc);
+        if let Err(error) = pushed {
+            // The point must be reached whatever happens.
+            tracing::error!(%error, "a job was not taken");
+            self.tell(Told {
+                job: Some(job),
+                point: at,
+                error: Some(JobError::Killed),
+            });
+        }
+        self.pump();
+    }
+
+    /// Does what the scheduler has decided.
+    pub(super) fn pump(&self) {
+        let mut told = Vec::new();
+        let mut watched = Vec::new();
+        let mut hung = Vec::new();
+        let deadline = {
+            let mut state = self.state();
+            let state = &mut *state;
+            loop {
+                let now = self.now();
+                let Some(action) = state.scheduler.poll(now) else {
+                    break;
+                };
+                match action {
+                    Action::Run {
+                        key,
+                        payload,
+                        guilty,
+                        ..
+                    } => {
+                        state.running.insert(key, payload.clone());
+                        if let Err(error) = self.launch(key, &payload, guilty) {
+                            payload.end(hw::OutcomeValue::Failed(error));
+                            let ended =
+                                state
+                                    .scheduler
+                                    .ended(key, Err(FAILED), Duration::ZERO, now);
+                            debug_assert!(ended.is_ok());
+                        }
+                    }
+                    Action::Finish {
+                        key,
+                        point,
+                        error,
+                        payload,
+                        ..
+                    } => {
+                        let job = state.running.remove(&key).or(payload);
+                        told.push(Told { job, point, error });
+                    }
+                    Action::Watch { point } => watched.push(point),
+                    Action::TimedOut { key, .. } => hung.push(key),
+                    // The device runs what it has; nothing is handed to it twice.
+                    Action::Cancel { .. } | Action::Rerun { .. } => {}
+                }
+            }
+            state.scheduler.next_deadline()
+        };
+        self.watchdog.look_at(deadline, &self.itself, self.began);
+        for key in hung {
+            self.hangs(key);
+        }
+        told.into_iter().for_each(|told| self.tell(told));
+        for point in watched {
+            if let Some(ring) = self.itself.upgrade() {
+                self.site.timelines.watch(hardware_point(point), ring);
+            }
+        }
+    }
+
+    /// Gives a job to the device.
+    fn launch(
+        &self,
+        key: JobKey,
+        job: &Arc<Launched>,
+        guilty: bool,
+    ) -> Result<(), hw::DeviceError> {
+        let skipped = guilty || job.is_refused();
+        let command = match skipped {
+            true => hw::Command::Nop,
+            false => hw::Command::Launch(hw::Launch {
+                vm: hw::VmId(job.vm().0),
+                job: job.number,
+                kernel: job.kernel().clone(),
+            }),
+        };
+        let hooks = Launch {
+            ring: self.itself.clone(),
+            key,
+            job: job.clone(),
+            skipped,
+        };
+        let submission = hw::Submission {
+            command,
+            hooks: Some(Arc::new(hooks)),
+            ..hw::Submission::default()
+        };
+        self.site.device.submit(self.site.engine, submission)
+    }
+
+    /// The device has ended a job.
+    pub(super) fn ended(&self, key: JobKey, failed: bool, time: Duration) {
+        let result = if failed { Err(FAILED) } else { Ok(()) };
+        let ended = self.state().scheduler.ended(key, result, time, self.now());
+        debug_assert!(ended.is_ok());
+        self.pump();
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&self) {
+        let now = self.now();
+        self.state().scheduler.tick(now);
+        self.pump();
+        self.reap();
+    }
+
+    /// A job makes no progress: the device ends it alone, and its queue answers for it.
+    fn hangs(&self, key: JobKey) {
+        tracing::warn!(?key, "a job hangs; it is ended");
+        let now = self.now();
+        let verdict = self
+            .state()
+            .scheduler
+            .timeout_verdict(key, Verdict::Reset, now);
+        debug_assert!(verdict.is_ok());
+        // Its hooks are called with the error, and with them the capture is made.
+        if let Err(error) = self.site.device.reset_engine(self.site.engine) {
+            tracing::error!(%error, "a job that hangs cannot be ended");
+        }
+        self.pump();
+    }
+
+    /// Tells how a job ended, and reaches its point.
+    fn tell(&self, told: Told) {
+        if let Some(job) = &told.job {
+            let value = match told.error {
+                None => job.value().unwrap_or(hw::OutcomeValue::Done),
+                Some(JobError::Failed(_)) => {
+                    let bug = hw::DeviceError::Bug("a job failed without an error");
+                    job.value().unwrap_or(hw::OutcomeValue::Failed(bug))
+                }
+                Some(JobError::Cancelled) => hw::OutcomeValue::Failed(hw::DeviceError::Cancelled),
+                Some(JobError::Killed) => hw::OutcomeValue::Failed(hw::DeviceError::Killed),
+                Some(JobError::TimedOut) => hw::OutcomeValue::Failed(hw::DeviceError::TimedOut),
+                Some(JobError::Lost) => hw::OutcomeValue::Failed(hw::DeviceError::Lost),
+            };
+            job.outcome().fill(value);
+        }
+        let at = hardware_point(told.point);
+        // A later job of the queue may have been told by another thread by now.
+        let _ = self.site.timelines.advance(at.timeline, at.value);
+    }
+}
+
+impl hw::Watcher for Ring {
+    fn reached(&self, point: hw::Point) {
+        let point = Point {
+            timeline: TimelineId(point.timeline.0),
+            value: point.value,
+        };
+        self.state().scheduler.reached(point);
+        self.pump();
+    }
+}
+
+/// The code of every job that failed: what went wrong is kept with the job.
+const FAILED: i32 = -5;

@@ -7,6 +7,7 @@ use crate::job::Job;
 use crate::runtime::IMPORT;
 use crate::share::{Notice, Sharing};
 use crate::shared::Shared;
+use gpumm_contract::vm::VmId;
 use gpumm_contract::{
     AllocationId, BufferId, JobId, MemoryTypeId, Point, Segment, TableId, TenantId, TimelineId,
 };
@@ -81,6 +82,36 @@ pub(crate) enum DeviceOp {
         memory: Vec<Memory>,
     },
     Notify(Notice),
+    #[allow(dead_code, reason = "performed once devices have page tables")]
+    UpdatePtes {
+        at: Point,
+        vm: VmId,
+        address: u64,
+        bytes: u64,
+        backing: PteBacking,
+    },
+    #[allow(dead_code, reason = "performed once devices have page tables")]
+    InvalidateTlb {
+        at: Point,
+        vm: VmId,
+    },
+}
+
+/// What page-table entries are to show.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "performed once devices have page tables")]
+pub(crate) enum PteBacking {
+    /// Nothing: who goes there fails.
+    Invalid,
+    /// Reads give zero, writes are dropped.
+    Sparse,
+    /// Memory from a byte on.
+    Memory {
+        memory: Memory,
+        offset: u64,
+        /// Whether jobs may write there.
+        write: bool,
+    },
 }
 
 /// A job that waits for its plan, and where its outcome goes.
@@ -203,7 +234,11 @@ impl Executor {
             match op {
                 DeviceOp::Notify(notice) => told.push(notice),
                 DeviceOp::Wait { timeline, point } => self.wait(timeline, point),
-                DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None, None)?,
+                DeviceOp::Signal { at }
+                | DeviceOp::UpdatePtes { at, .. }
+                | DeviceOp::InvalidateTlb { at, .. } => {
+                    self.submit(at, hw::Command::Nop, None, None)?;
+                }
                 DeviceOp::Unmap { memory, buffer, .. } if memory == IMPORT => {
                     self.sharing.unmap(buffer)?
                 }

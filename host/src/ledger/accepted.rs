@@ -1,5 +1,6 @@
 //! What an accepted plan is to those who perform it.
 
+use super::vm_view::VmView;
 use crate::executor::DeviceOp;
 use crate::shared::Shared;
 use gpumm_contract::plan::{Op, Status};
@@ -20,6 +21,12 @@ pub struct Counts {
     pub bytes_moved: u64,
     /// Bytes cleared before somebody else could see them.
     pub bytes_cleared: u64,
+    /// Mappings made in address spaces.
+    pub binds: u64,
+    /// Ranges of addresses unmapped by request.
+    pub unbinds: u64,
+    /// Page-table writes that showed a buffer again.
+    pub rebinds: u64,
 }
 
 impl Counts {
@@ -30,6 +37,9 @@ impl Counts {
         self.swap_ins += other.swap_ins;
         self.bytes_moved += other.bytes_moved;
         self.bytes_cleared += other.bytes_cleared;
+        self.binds += other.binds;
+        self.unbinds += other.unbinds;
+        self.rebinds += other.rebinds;
     }
 }
 
@@ -51,6 +61,11 @@ pub(crate) struct Accepted {
     pub(crate) poisoned: Vec<BufferId>,
     /// Allocations whose memory the plan says is mapped.
     pub(crate) mapped: BTreeSet<AllocationId>,
+    /// By request, when what it did on page tables is done: of binds nothing where there was
+    /// nothing to do; of a submit what its job waits for.
+    pub(crate) fences: Vec<(u32, Point)>,
+    /// Address spaces that were made, changed or closed; those that were closed come first.
+    pub(crate) vms: Vec<VmView>,
     pub(super) high_water: Vec<(MemoryTypeId, u64)>,
 }
 

@@ -21,7 +21,11 @@ impl Check<'_> {
     }
 
     /// A table that the device is going to reach by DMA; the CPU reaches everything.
-    fn reached_by(&self, at: Point, table: TableId) -> Result<(Memory, &AllocationFacts), Refusal> {
+    pub(super) fn reached_by(
+        &self,
+        at: Point,
+        table: TableId,
+    ) -> Result<(Memory, &AllocationFacts), Refusal> {
         let (facts, of) = self.resolve(table)?;
         let host = |m: &MemoryFacts| m.kind.is_host();
         let needs = || self.ledger.memory.get(&of.memory).is_some_and(host);
@@ -50,6 +54,10 @@ impl Check<'_> {
         let unknown = || Refusal::Unknown("timeline", at.timeline.0.into());
         let facts = self.ledger.timelines.get_mut(at.timeline);
         let facts = facts.ok_or_else(unknown)?;
+        // The host gives the jobs on address spaces their points.
+        if facts.role == Role::Job {
+            return Err(Refusal::NotAnEngine(at.timeline));
+        }
         if facts.next != at.value {
             return Err(Refusal::WrongValue {
                 timeline: at.timeline,
@@ -58,6 +66,9 @@ impl Check<'_> {
             });
         }
         facts.next += 1;
+        if facts.role == Role::Bind {
+            self.bound = Some(at);
+        }
         Ok(())
     }
 
@@ -71,8 +82,8 @@ impl Check<'_> {
         let facts = self.ledger.timelines.get(timeline);
         let facts = facts.ok_or_else(unknown)?;
         let value = facts.next;
-        // Who reaches a gate does not wait for what a plan says.
-        if let Role::Gate(_) = facts.role {
+        // Who reaches a gate, or submits a job by itself, does not wait for what a plan says.
+        if let Role::Gate(_) | Role::Job = facts.role {
             return Err(Refusal::NotAnEngine(timeline));
         }
         if !self.submitted(point) {
@@ -86,7 +97,10 @@ impl Check<'_> {
     }
 
     pub(super) fn signal(&mut self, at: Point) -> Result<(), Refusal> {
-        self.on_engine(at)?;
+        let role = self.ledger.timelines.get(at.timeline).map(|t| t.role);
+        if role != Some(Role::Bind) {
+            self.on_engine(at)?;
+        }
         self.advance(at)?;
         self.accepted.ops.push(DeviceOp::Signal { at });
         Ok(())
@@ -101,8 +115,7 @@ impl Check<'_> {
             .chain(readers)
             .flat_map(|set| set.iter());
         for point in before {
-            let ledger = &*self.ledger;
-            if !ledger.reached(point) && !ledger.clocks.ordered(&ledger.timelines, at, point) {
+            if !self.comes_after(at, point) {
                 return Err(Refusal::NotOrdered {
                     allocation: id,
                     timeline: at.timeline,
@@ -113,7 +126,21 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Whether an operation that reaches a point comes after another one, or that is over.
+    pub(super) fn comes_after(&self, at: Point, point: Point) -> bool {
+        let ledger = &*self.ledger;
+        ledger.reached(point) || ledger.clocks.ordered(&ledger.timelines, at, point)
+    }
+
+    /// Takes note of a use of an allocation, which jobs that are submitted without a word do not
+    /// wait for.
     pub(super) fn record(&mut self, id: AllocationId, at: Point, write: bool) {
+        self.note_use(id, at, write);
+        self.outdate(id, at);
+    }
+
+    /// Takes note of a use of an allocation.
+    pub(super) fn note_use(&mut self, id: AllocationId, at: Point, write: bool) {
         if !self.ledger.knows(id) {
             return;
         }
@@ -245,7 +272,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn now_holds(&mut self, content: Content, buffer: BufferId, allocation: AllocationId) {
+    pub(super) fn now_holds(
+        &mut self,
+        content: Content,
+        buffer: BufferId,
+        allocation: AllocationId,
+    ) {
         if let Some(facts) = self.ledger.buffers.get_mut(buffer.0) {
             facts.content = content;
         }
@@ -270,6 +302,13 @@ impl Check<'_> {
         placement.accepts(memory) || aperture.is_some_and(|a| placement.accepts(a))
     }
 
+    /// Whether an allocation without content shows what another tenant left there.
+    pub(super) fn shows_foreign(&self, of: &AllocationFacts) -> bool {
+        let shown = self.ledger.memory.get(&of.memory).map(|m| &m.residue);
+        let foreign = |&e: &_| shown.is_some_and(|r| r.overlapping(e).any(|&t| t != of.tenant));
+        !of.holds_content && of.extents.iter().any(foreign)
+    }
+
     pub(super) fn run(&mut self, at: Point, job: JobId, tables: &[TableId]) -> Result<(), Refusal> {
         let wrong = Refusal::WrongJob(self.request);
         let access = self.access().filter(|a| {
@@ -292,10 +331,7 @@ impl Check<'_> {
             if buffer.content != Content::Never && !facts.holds_content {
                 return Err(Refusal::ContentLost(used.buffer));
             }
-            let shown = self.ledger.memory.get(&facts.memory).map(|m| &m.residue);
-            let foreign =
-                |&e: &_| shown.is_some_and(|r| r.overlapping(e).any(|&t| t != facts.tenant));
-            if !facts.holds_content && facts.extents.iter().any(foreign) {
+            if self.shows_foreign(facts) {
                 return Err(Refusal::ForeignBytes(used.buffer));
             }
             self.ordered(resolved.allocation, at, used.intent == Intent::Write)?;

@@ -145,6 +145,8 @@ pub(super) enum By {
     /// A copy and, should it fail, its redo.
     Copy,
     Import,
+    /// A write to page tables, or the invalidation after it.
+    Bind,
 }
 
 impl By {
@@ -154,6 +156,7 @@ impl By {
             By::Use => &[Holder::Access],
             By::Copy => &[Holder::Copy, Holder::CpuFallback],
             By::Import => &[Holder::Mapping],
+            By::Bind => &[Holder::Bind],
         };
         holders.iter().map(move |&holder| Hold { holder, until })
     }

@@ -44,6 +44,7 @@ impl Check<'_> {
     /// ORDER: refused while an operation in flight uses the table.
     pub(super) fn unmap_dma(&mut self, table: TableId) -> Result<(), Refusal> {
         let (_, aperture, bytes) = self.mapping(table)?;
+        self.nobody_shows(Some(table))?;
         let unknown = || Refusal::Unknown("table", table.0.into());
         let facts = self.ledger.tables.get_mut(table.0.into());
         let facts = facts.ok_or_else(unknown)?;
@@ -101,6 +102,7 @@ impl Check<'_> {
 
     /// The device's own memory shows nothing any more, and what was not retired has not run.
     pub(super) fn device_lost(&mut self) {
+        self.page_tables_lost();
         for memory in self.ledger.memory.values_mut() {
             if !memory.kind.is_host() {
                 memory.residue.retain(|_| false);
@@ -158,6 +160,11 @@ impl Check<'_> {
         }
         if let Some(facts) = self.ledger.buffers.get_mut(buffer.0) {
             facts.content = Content::Poisoned;
+        }
+        for vm in self.ledger.vms_of(buffer) {
+            if let Some(facts) = self.vm_mut(vm) {
+                facts.outdate(buffer);
+            }
         }
         self.accepted.poisoned.push(buffer);
         Ok(())

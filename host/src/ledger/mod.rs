@@ -9,6 +9,10 @@
 //! ends when, `used.rs` which numbers are free; `snapshot.rs` gives the facts to a restored
 //! component.
 //!
+//! Of address spaces, `vm.rs` judges what is written to page tables, `vm_bind.rs` whether that is
+//! what is mapped, `vm_job.rs` whether a job finds there what it uses; `vm_facts.rs` and
+//! `stretch.rs` have what is kept, `vm_view.rs` shows it to the rest of the host.
+//!
 //! "Reached" always means *delivered* as reached to the mechanism, never the device's present
 //! state: that is what makes equal inputs give equal judgements.
 
@@ -23,17 +27,25 @@ mod refusal;
 mod request;
 mod share;
 mod snapshot;
+mod stretch;
 mod table;
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::type_complexity)]
 mod tests;
 mod timeline;
 mod used;
+mod vm;
+mod vm_bind;
+mod vm_facts;
+mod vm_job;
+mod vm_view;
 
 pub(crate) use accepted::Accepted;
 pub use accepted::Counts;
 pub use refusal::Refusal;
 pub(crate) use share::Shared;
+#[allow(unused_imports, reason = "for the host's way around the planner")]
+pub(crate) use vm_view::{Covers, VmView};
 
 use clock::Clocks;
 use due::Due;
@@ -44,6 +56,7 @@ use gpumm_contract::facts::{Content, MemoryType, Role};
 use gpumm_contract::journal::{Journaled, JournaledPages};
 use gpumm_contract::plan::Lists;
 use gpumm_contract::request::Grants;
+use gpumm_contract::vm::VmId;
 use gpumm_contract::{
     AllocationId, AttachmentId, BufferId, Extent, MemoryTypeId, Point, TableId, TenantId,
     TimelineId,
@@ -51,13 +64,15 @@ use gpumm_contract::{
 use std::collections::BTreeMap;
 use timeline::Timelines;
 use used::Used;
+use vm_facts::VmFacts;
 
 /// The record of one device.
 ///
 /// Complexity: a plan is judged in time proportional to its operations and to what they end; what
 /// is live costs memory, not time.
 /// Invariants: live extents of a memory type are disjoint; every buffer has one current
-/// allocation, which has not ended; every table belongs to an allocation that has not ended.
+/// allocation, which has not ended; every table belongs to an allocation that has not ended; page
+/// tables show what is mapped, of each buffer all or nothing, and only tables of live buffers' places.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     pub(crate) memory: BTreeMap<MemoryTypeId, MemoryFacts>,
@@ -81,6 +96,11 @@ pub(crate) struct Ledger {
     imported: Journaled<(TableId, AttachmentId), ()>,
     /// Mapped bytes by aperture.
     mapped_bytes: Journaled<MemoryTypeId, u64>,
+    vms: JournaledPages<VmFacts>,
+    /// The address spaces that a buffer is mapped in.
+    members: Journaled<(BufferId, VmId), ()>,
+    /// How many addresses of an address space show a table, where there are any.
+    shown: Journaled<(TableId, VmId), u64>,
     used_allocations: Used,
     used_tables: Used,
     /// Room for the lists of a plan's operations.
@@ -107,6 +127,9 @@ impl Ledger {
             attachments: Journaled::default(),
             imported: Journaled::default(),
             mapped_bytes: Journaled::default(),
+            vms: JournaledPages::default(),
+            members: Journaled::default(),
+            shown: Journaled::default(),
             used_allocations: Used::default(),
             used_tables: Used::default(),
             lists: Lists::default(),
@@ -119,17 +142,23 @@ impl Ledger {
         Grants {
             allocations: self.used_allocations.unused(),
             tables: self.used_tables.unused(),
-            timelines: self.next_points(),
+            timelines: self.points(|role| role != Role::Job),
         }
     }
 
     /// The next value of every timeline.
     pub(crate) fn next_points(&self) -> Vec<Point> {
+        self.points(|_| true)
+    }
+
+    /// The next value of every timeline of some roles.
+    fn points(&self, of: impl Fn(Role) -> bool) -> Vec<Point> {
         let next = |t: &timeline::TimelineFacts| Point {
             timeline: t.id,
             value: t.next,
         };
-        self.timelines.iter().map(next).collect()
+        let some = self.timelines.iter().filter(|t| of(t.role));
+        some.map(next).collect()
     }
 
     /// Whether a point has been delivered as reached.
@@ -307,6 +336,7 @@ impl Ledger {
         each!(self.buffers, self.allocations, self.uses, self.ending);
         each!(self.ends, self.tables, self.due);
         each!(self.attachments, self.imported, self.mapped_bytes);
+        each!(self.vms, self.members, self.shown);
         each!(self.used_allocations, self.used_tables);
         for memory in self.memory.values_mut() {
             each!(memory.live, memory.residue, memory.pending);

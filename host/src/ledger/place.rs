@@ -115,6 +115,7 @@ impl Check<'_> {
         if self.ledger.ending_of(allocation).is_some() {
             return Err(unknown());
         }
+        self.nobody_shows(facts.table)?;
         let covers = |p: Point| {
             after
                 .iter()

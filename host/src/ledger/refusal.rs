@@ -1,6 +1,7 @@
 //! Why a plan is refused: every lie has a name.
 
 use gpumm_contract::plan::Status;
+use gpumm_contract::vm::{VmError, VmId};
 use gpumm_contract::wire::WireError;
 use gpumm_contract::{
     AllocationId, AttachmentId, BufferId, Extent, MemoryTypeId, Point, TableId, TimelineId,
@@ -172,4 +173,99 @@ pub enum Refusal {
     /// An operation on a timeline that no engine works on.
     #[error("timeline {0} is not an engine's")]
     NotAnEngine(TimelineId),
+    /// An address space is made with addresses or limits that none may have.
+    #[error("vm {0} is made with addresses or limits that must be refused")]
+    FalseVm(VmId),
+    /// Binds are carried out although one of them must be refused.
+    #[error("bind {bind} of vm {vm} must be refused: {why}")]
+    FalseBind {
+        /// The address space.
+        vm: VmId,
+        /// Which bind of the list, from 0.
+        bind: u32,
+        /// Why.
+        why: VmError,
+    },
+    /// An address space would show a buffer of another tenant.
+    #[error("vm {vm} would show buffer {buffer}, which is another tenant's")]
+    ForeignBuffer {
+        /// The address space.
+        vm: VmId,
+        /// The buffer.
+        buffer: BufferId,
+    },
+    /// Page-table entries outside the address space, not in pages, or with flags that mean nothing.
+    #[error("no entries of vm {vm} can be written at {address:#x} like this")]
+    WrongPtes {
+        /// The address space.
+        vm: VmId,
+        /// The first address.
+        address: u64,
+    },
+    /// Page tables would show memory that is not, or not any more, a buffer's place.
+    #[error("vm {vm} would show table {table}, which is not where its buffer lives")]
+    NotHome {
+        /// The address space.
+        vm: VmId,
+        /// The table.
+        table: TableId,
+    },
+    /// Page tables are written without waiting for an earlier write, or for a job that uses them.
+    #[error(
+        "page tables of vm {vm} are written on timeline {timeline} without waiting for {point:?}"
+    )]
+    VmNotOrdered {
+        /// The address space.
+        vm: VmId,
+        /// Where they are written.
+        timeline: TimelineId,
+        /// What it must wait for.
+        point: Point,
+    },
+    /// The device may remember translations that are not true any more.
+    #[error("translations of vm {0} have changed and are not invalidated")]
+    StaleTlb(VmId),
+    /// What the page tables show is not what is mapped.
+    #[error("the page tables of vm {vm} do not show what is mapped at {address:#x}")]
+    FalsePtes {
+        /// The address space.
+        vm: VmId,
+        /// The first address that is wrong.
+        address: u64,
+    },
+    /// Some mappings of a buffer show another place of it than others, or none.
+    #[error("vm {vm} shows buffer {buffer} in part")]
+    HalfShown {
+        /// The address space.
+        vm: VmId,
+        /// The buffer.
+        buffer: BufferId,
+    },
+    /// Memory is given up, or taken out of the device's reach, while page tables show it.
+    #[error("vm {vm} still shows table {table}")]
+    StillShown {
+        /// The address space.
+        vm: VmId,
+        /// The table.
+        table: TableId,
+    },
+    /// An address space ends while its page tables show something.
+    #[error("vm {0} is closed, but its page tables are not empty")]
+    PtesLeft(VmId),
+    /// A job names a buffer that the page tables do not show.
+    #[error("a job uses buffer {buffer}, which vm {vm} does not show")]
+    NotShown {
+        /// The address space.
+        vm: VmId,
+        /// The buffer.
+        buffer: BufferId,
+    },
+    /// A job would not wait for what happens to its buffers.
+    #[error("vm {vm} is said to be ready for a job without waiting for {point:?}")]
+    NotReady {
+        /// The address space.
+        vm: VmId,
+        /// What it must wait for.
+        point: Point,
+    },
 }

@@ -1,13 +1,15 @@
 //! Judging a whole plan: did every request get what its answer says?
 
+use super::vm::{Entries, Touched};
 use super::{Accepted, BufferFacts, Ledger, Refusal};
 use crate::broker::Overlay;
 use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Lists, Op, Status};
 use gpumm_contract::request::{Access, Batch, Request};
+use gpumm_contract::vm::{Span, VmId};
 use gpumm_contract::wire::{Kind, Reader};
 use gpumm_contract::{AllocationId, BufferId, Point, TableId, TenantId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A plan under judgement.
 pub(super) struct Check<'a> {
@@ -35,6 +37,12 @@ pub(super) struct Check<'a> {
     pub(super) unmapped: BTreeSet<TableId>,
     /// Buffers that the current request must give up.
     pub(super) must_poison: BTreeSet<BufferId>,
+    /// What the current request has changed in address spaces.
+    pub(super) touched: BTreeMap<VmId, Touched>,
+    /// The last point of the current request on a timeline of page-table writes.
+    pub(super) bound: Option<Point>,
+    /// Address spaces that this plan has changed.
+    pub(super) changed: BTreeSet<VmId>,
 }
 
 impl Ledger {
@@ -79,11 +87,16 @@ impl Ledger {
             orphans: 0,
             unmapped: BTreeSet::new(),
             must_poison: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            bound: None,
+            changed: BTreeSet::new(),
         };
         match check.plan(words, lists) {
             Ok(()) => {
-                let accepted = check.accepted;
+                let (mut accepted, changed) = (check.accepted, check.changed);
                 self.commit();
+                let views = changed.into_iter().filter_map(|vm| self.vm(vm));
+                accepted.vms.extend(views);
                 for &(memory, end) in &accepted.high_water {
                     if let Some(facts) = self.memory.get_mut(&memory) {
                         facts.high_water = facts.high_water.max(end);
@@ -111,6 +124,7 @@ impl<'a> Check<'a> {
         if answered != requests {
             return Err(Refusal::Unanswered { answered, requests });
         }
+        self.vms_agree()?;
         if let Some(table) = self.leaked() {
             return Err(Refusal::TableLeaked(table));
         }
@@ -161,8 +175,26 @@ impl<'a> Check<'a> {
             Op::Signal { at } => self.signal(at),
             Op::MapDma { table } => self.map_dma(table),
             Op::UnmapDma { table } => self.unmap_dma(table),
-            Op::UpdatePtes { .. } => Err(Refusal::Unsupported("update-ptes")),
-            Op::InvalidateTlb { .. } => Err(Refusal::Unsupported("invalidate-tlb")),
+            Op::UpdatePtes {
+                at,
+                vm,
+                address: start,
+                table,
+                offset,
+                bytes,
+                flags,
+            } => {
+                let span = Span { start, bytes };
+                let entries = Entries {
+                    vm,
+                    span,
+                    table,
+                    offset,
+                    flags,
+                };
+                self.update_ptes(at, &entries)
+            }
+            Op::InvalidateTlb { at, vm } => self.invalidate_tlb(at, vm),
             Op::Notify {
                 device,
                 attachment,
@@ -172,9 +204,14 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// The current request.
+    pub(super) fn asked(&self) -> Option<&'a Request> {
+        self.batch.requests.get(self.request as usize)
+    }
+
     /// The access of the current request.
     pub(super) fn access(&self) -> Option<&'a Access> {
-        match self.batch.requests.get(self.request as usize) {
+        match self.asked() {
             Some(Request::Access(access)) => Some(access),
             _ => None,
         }
@@ -182,8 +219,7 @@ impl<'a> Check<'a> {
 
     /// Whether the current request tells of a loss of the device.
     pub(super) fn recovers(&self) -> bool {
-        let request = self.batch.requests.get(self.request as usize);
-        matches!(request, Some(Request::Lost))
+        matches!(self.asked(), Some(Request::Lost))
     }
 
     /// Whose a place for a buffer would be, and how large: of a live buffer, or of the one that
@@ -192,7 +228,7 @@ impl<'a> Check<'a> {
         if let Some(home) = self.ledger.home(buffer) {
             return Ok((home.tenant, home.bytes));
         }
-        match self.batch.requests.get(self.request as usize) {
+        match self.asked() {
             Some(Request::Create(create)) if create.buffer == buffer => {
                 Ok((create.tenant, create.bytes))
             }
@@ -206,7 +242,7 @@ impl<'a> Check<'a> {
         buffer: BufferId,
         allocation: AllocationId,
     ) -> Result<(), Refusal> {
-        let Some(Request::Create(create)) = self.batch.requests.get(self.request as usize) else {
+        let Some(Request::Create(create)) = self.asked() else {
             return Err(Refusal::Unknown("buffer", buffer.0));
         };
         let facts = BufferFacts {
@@ -227,7 +263,7 @@ impl<'a> Check<'a> {
         buffer: BufferId,
         allocation: AllocationId,
     ) -> Result<(), Refusal> {
-        match self.batch.requests.get(self.request as usize) {
+        match self.asked() {
             Some(Request::Release(released)) if *released == buffer => {
                 self.ledger.buffers.remove(buffer.0);
                 self.ended = true;
@@ -240,11 +276,14 @@ impl<'a> Check<'a> {
     /// What a request changes by being asked.
     fn begin_request(&mut self) {
         (self.ran, self.founded, self.ended) = (false, false, false);
-        match self.batch.requests.get(self.request as usize) {
+        self.bound = None;
+        match self.asked() {
             Some(&Request::Retire(point)) => self.retire(point),
             Some(&Request::Poisoned(buffer)) => self.content_lost(buffer),
             Some(Request::Lost) => self.device_lost(),
             Some(&Request::Detach(detach)) => self.detach(detach),
+            Some(Request::Submit(submit)) => self.job_begins(submit.at),
+            Some(Request::Used(used)) => self.used(used),
             _ => {}
         }
     }
@@ -261,6 +300,27 @@ impl<'a> Check<'a> {
             self.over.push(allocation);
         }
         self.end_allocations();
+    }
+
+    /// What a request about address spaces changes when its answer is good.
+    fn vm_request(&mut self, asked: &Request, good: bool) -> Result<bool, Refusal> {
+        match asked {
+            _ if !good => return Ok(false),
+            Request::CreateVm(create) => self.create_vm(create)?,
+            &Request::CloseVm(vm) => self.close_vm(vm)?,
+            Request::Bind(bind) => {
+                self.bind(bind)?;
+                let fence = self.bound.map(|point| (self.request, point));
+                self.accepted.fences.extend(fence);
+            }
+            Request::Submit(submit) => {
+                // A job finds what has been agreed upon.
+                self.vms_agree()?;
+                self.submit(submit)?;
+            }
+            _ => {}
+        }
+        Ok(true)
     }
 
     fn answer(&mut self, answered: u32, status: Status) -> Result<(), Refusal> {
@@ -280,7 +340,12 @@ impl<'a> Check<'a> {
         let done = match request {
             Request::Create(_) => self.founded,
             Request::Access(_) => self.ran,
-            Request::Release(_) => self.ended,
+            &Request::Release(buffer) => {
+                if self.ended {
+                    self.unmap_everywhere(buffer);
+                }
+                self.ended
+            }
             Request::Retire(_) => true,
             Request::Poisoned(_) => match self.must_poison.first() {
                 Some(&buffer) => return Err(Refusal::FalsePoison(buffer)),
@@ -295,7 +360,10 @@ impl<'a> Check<'a> {
                 }
                 None => false,
             },
+            Request::Used(_) => true,
+            asked => self.vm_request(asked, good)?,
         };
+        self.vms_agree()?;
         let lost =
             matches!(request, Request::Release(b) if !good && self.ledger.buffer(*b).is_some());
         if done != good || lost {

@@ -77,6 +77,7 @@ impl Ledger {
             .chain(free)
             .chain(self.leaving())
             .chain(self.attachment_facts())
+            .chain(self.vm_facts())
     }
 
     /// The holds of every table that is held, in the order in which they began.

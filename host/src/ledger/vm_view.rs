@@ -1,0 +1,133 @@
+//! An address space as the rest of the host sees it.
+
+use super::Ledger;
+use super::vm_facts::VmFacts;
+use gpumm_contract::facts::{Fact, MappingFact, VmBoFact, VmFact};
+use gpumm_contract::request::{Intent, SpanUse};
+use gpumm_contract::vm::{Mapping, VmConfig, VmId};
+use gpumm_contract::{BufferId, Point, TableId, TenantId};
+
+/// An address space at an accepted plan.
+///
+/// Complexity: a copy is O(1), and keeps what has changed since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VmView {
+    pub(crate) vm: VmId,
+    /// Whether it has ended.
+    pub(crate) closed: bool,
+    facts: VmFacts,
+}
+
+/// What a job finds at the addresses that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Covers {
+    /// The buffers, by number, and what the job does with each.
+    pub(crate) uses: Vec<(BufferId, Intent)>,
+    /// Whether all of them may be used once the address space is ready.
+    pub(crate) fresh: bool,
+}
+
+#[allow(dead_code, reason = "for the host's way around the planner")]
+impl VmView {
+    pub(super) fn closed(vm: VmId, facts: VmFacts) -> Self {
+        VmView {
+            vm,
+            closed: true,
+            facts,
+        }
+    }
+
+    /// Whose it is.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.facts.tenant
+    }
+
+    /// Its addresses and limits.
+    pub(crate) fn config(&self) -> &VmConfig {
+        &self.facts.config
+    }
+
+    /// What a job uses that names addresses; one that names none, uses every member and may write
+    /// each.
+    pub(crate) fn covers(&self, spans: &[SpanUse]) -> Covers {
+        let uses = self.facts.named(spans);
+        let fresh = |(buffer, _): &_| self.facts.bos.get(buffer).is_some_and(|bo| bo.fresh);
+        let fresh = uses.iter().all(fresh);
+        Covers { uses, fresh }
+    }
+
+    /// Whether every member may be used once the address space is ready.
+    pub(crate) fn all_fresh(&self) -> bool {
+        self.facts.not_fresh == 0
+    }
+
+    /// What a job on fresh members must wait for; reached points are not taken out.
+    pub(crate) fn ready(&self) -> Option<Point> {
+        self.facts.ready
+    }
+
+    /// By address.
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = &Mapping> {
+        self.facts.mappings.values()
+    }
+
+    /// The members, by number, each with the table that the page tables show, if they do.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (BufferId, Option<TableId>)> {
+        self.facts
+            .bos
+            .iter()
+            .map(|(&buffer, bo)| (buffer, bo.table))
+    }
+
+    /// How many stretches of page-table entries show something.
+    pub(crate) fn pte_runs(&self) -> usize {
+        self.facts.ptes.len()
+    }
+}
+
+impl Ledger {
+    /// An address space as it stands.
+    pub(crate) fn vm(&self, vm: VmId) -> Option<VmView> {
+        let facts = self.vms.get(vm.0)?.clone();
+        Some(VmView {
+            vm,
+            closed: false,
+            facts,
+        })
+    }
+
+    /// The address spaces as facts.
+    pub(super) fn vm_facts(&self) -> impl Iterator<Item = Fact> {
+        let vms = || self.vms.iter().map(|(vm, facts)| (VmId(vm), facts));
+        let spaces = vms().map(|(vm, facts)| {
+            let (mut written, mut busy) = (facts.written.clone(), facts.busy.clone());
+            written.retire(|p| self.reached(p));
+            busy.retire(|p| self.reached(p));
+            Fact::Vm(VmFact {
+                vm,
+                tenant: facts.tenant,
+                config: facts.config,
+                written,
+                busy,
+            })
+        });
+        let members = vms().flat_map(|(vm, facts)| {
+            let fact = move |(&buffer, bo): (&BufferId, &super::vm_facts::VmBoFacts)| {
+                Fact::VmBo(VmBoFact {
+                    vm,
+                    buffer,
+                    external: false,
+                    evicted: bo.table.is_none(),
+                    table: bo.table,
+                    held: 0,
+                })
+            };
+            facts.bos.iter().map(fact)
+        });
+        let mappings = vms().flat_map(|(vm, facts)| {
+            let fact = move |&mapping: &Mapping| Fact::Mapping(MappingFact { vm, mapping });
+            facts.mappings.values().map(fact)
+        });
+        spaces.chain(members).chain(mappings)
+    }
+}

@@ -13,7 +13,9 @@ use gpumm_contract::{
 };
 use gpumm_hw as hw;
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 /// Memory of an operation, as its table describes it.
 #[derive(Clone, Debug)]
@@ -82,7 +84,6 @@ pub(crate) enum DeviceOp {
         memory: Vec<Memory>,
     },
     Notify(Notice),
-    #[allow(dead_code, reason = "performed once devices have page tables")]
     UpdatePtes {
         at: Point,
         vm: VmId,
@@ -90,7 +91,6 @@ pub(crate) enum DeviceOp {
         bytes: u64,
         backing: PteBacking,
     },
-    #[allow(dead_code, reason = "performed once devices have page tables")]
     InvalidateTlb {
         at: Point,
         vm: VmId,
@@ -99,7 +99,6 @@ pub(crate) enum DeviceOp {
 
 /// What page-table entries are to show.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "performed once devices have page tables")]
 pub(crate) enum PteBacking {
     /// Nothing: who goes there fails.
     Invalid,
@@ -230,14 +229,32 @@ impl Executor {
         jobs: &mut HashMap<JobId, WaitingJob>,
         told: &mut Vec<Notice>,
     ) -> Result<(), hw::DeviceError> {
-        for op in ops {
+        let mut ops = ops.into_iter().peekable();
+        while let Some(op) = ops.next() {
             match op {
                 DeviceOp::Notify(notice) => told.push(notice),
                 DeviceOp::Wait { timeline, point } => self.wait(timeline, point),
-                DeviceOp::Signal { at }
-                | DeviceOp::UpdatePtes { at, .. }
-                | DeviceOp::InvalidateTlb { at, .. } => {
-                    self.submit(at, hw::Command::Nop, None, None)?;
+                DeviceOp::Signal { at } => self.submit(at, hw::Command::Nop, None, None)?,
+                DeviceOp::UpdatePtes {
+                    at,
+                    vm,
+                    address,
+                    bytes,
+                    backing,
+                } => {
+                    let mut writes = vec![self.entries(address, bytes, &backing)?];
+                    let mut last = at;
+                    // What follows without a wait is one command, which reaches the last point.
+                    while let Some((at, address, bytes, backing)) = more_ptes(&mut ops, vm, last) {
+                        writes.push(self.entries(address, bytes, &backing)?);
+                        last = at;
+                    }
+                    let (vm, writes) = (hw::VmId(vm.0), writes.into());
+                    self.page_tables(last, hw::Command::WritePtes { vm, writes })?;
+                }
+                DeviceOp::InvalidateTlb { at, vm } => {
+                    let vm = hw::VmId(vm.0);
+                    self.page_tables(at, hw::Command::InvalidateTlb { vm })?;
                 }
                 DeviceOp::Unmap { memory, buffer, .. } if memory == IMPORT => {
                     self.sharing.unmap(buffer)?
@@ -306,6 +323,40 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// The device's form of page-table entries.
+    fn entries(
+        &self,
+        address: u64,
+        bytes: u64,
+        backing: &PteBacking,
+    ) -> Result<hw::PteWrite, hw::DeviceError> {
+        let backing = match backing {
+            PteBacking::Invalid => hw::Backing::Invalid,
+            PteBacking::Sparse => hw::Backing::Sparse,
+            PteBacking::Memory {
+                memory,
+                offset,
+                write,
+            } => hw::Backing::Memory {
+                segments: self.spaces.segments(memory)?,
+                offset: *offset,
+                write: *write,
+            },
+        };
+        Ok(hw::PteWrite {
+            address,
+            bytes,
+            backing,
+        })
+    }
+
+    fn page_tables(&mut self, at: Point, command: hw::Command) -> Result<(), hw::DeviceError> {
+        let what = What::PageTables {
+            command: command.clone(),
+        };
+        self.submit(at, command, None, Some(what))
     }
 
     /// The next operation of a timeline waits for a point. An access of the CPU that gives way to
@@ -436,6 +487,28 @@ impl Executor {
             ..hw::Submission::default()
         };
         self.device.submit(engine, last)
+    }
+}
+
+/// The next operation, if it writes more entries of the same page tables on the same timeline.
+fn more_ptes(
+    ops: &mut Peekable<IntoIter<DeviceOp>>,
+    of: VmId,
+    after: Point,
+) -> Option<(Point, u64, u64, PteBacking)> {
+    let more = |op: &DeviceOp| {
+        matches!(op, DeviceOp::UpdatePtes { at, vm, .. }
+            if *vm == of && at.timeline == after.timeline)
+    };
+    match ops.next_if(more)? {
+        DeviceOp::UpdatePtes {
+            at,
+            address,
+            bytes,
+            backing,
+            ..
+        } => Some((at, address, bytes, backing)),
+        _ => None,
     }
 }
 

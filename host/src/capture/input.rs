@@ -1,6 +1,7 @@
 //! What the executor tells about a failed operation.
 
 use super::model::{Component, Fence, Operation, Repaired, Role};
+use crate::ledger::VmView;
 use crate::shared::Shared;
 use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, Point, Segment, TableId, TenantId};
 use gpumm_hw::DeviceError;
@@ -15,6 +16,8 @@ pub(crate) struct FailedOp<'a> {
     pub(crate) job: Option<&'a str>,
     pub(crate) repaired: Repaired,
     pub(crate) tables: &'a [TableSubmitted],
+    /// The address space of a job that names addresses.
+    pub(crate) vm: Option<&'a VmView>,
 }
 
 /// An sg-table as an operation was submitted with it; the operation holds it (holder `capture`).
@@ -90,6 +93,12 @@ pub(super) fn cause(error: &DeviceError) -> &'static str {
         | DeviceError::NotMapped { .. }
         | DeviceError::InvalidDma
         | DeviceError::InvalidConfig(_) => "refused",
+        DeviceError::VmFault { .. } => "page-fault",
+        DeviceError::PageTablesLost => "vm-lost",
+        DeviceError::PageTableMemory => "no-memory",
+        DeviceError::UnknownVm(_) | DeviceError::VmExists(_) | DeviceError::NotAPage { .. } => "refused",
+        DeviceError::Cancelled => "cancelled",
+        DeviceError::Killed => "killed",
         DeviceError::Bug(_) => "bug",
     }
 }

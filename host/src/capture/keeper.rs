@@ -2,6 +2,7 @@
 
 use super::input::{Context, FailedOp, Read, TableSubmitted};
 use super::look::look;
+use super::space::address_space;
 use super::model::{
     At, Buffer, BufferState, Capture, Component, Failed, Plan, Repaired, Role, SCHEMA_VERSION,
     Table,
@@ -184,6 +185,7 @@ impl Captures {
             },
             tables,
             buffers: buffers(failed),
+            vm: failed.vm.map(|view| address_space(view, context)),
             fences: context.timelines.to_vec(),
             plans: self.plans(failed.at, context),
             components: components(context),
@@ -233,6 +235,7 @@ fn buffers(failed: &FailedOp<'_>) -> Vec<Buffer> {
             (_, Repaired::ByCpu) => Some(BufferState::Repaired),
             (_, Repaired::Poisoned) => Some(BufferState::Poisoned),
             (_, Repaired::Lost) => Some(BufferState::Lost),
+            (_, Repaired::VmLost) => None,
         };
         // A move copies within one buffer: what the target became is what counts.
         let buffer = buffers.entry(table.buffer).or_insert(Buffer {

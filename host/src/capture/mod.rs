@@ -5,20 +5,21 @@
 //! showed, the timelines, the last plans and the components that made them. It is a file of JSON,
 //! [`Capture`]; [`schema`] describes it, `gpumm capture show` reads it aloud.
 //!
-//! `model.rs` is the file, `keeper.rs` takes and writes captures, `look.rs` reads tables,
-//! `plan_text.rs` puts plans into words.
+//! `model.rs` is the file, `keeper.rs` takes and writes captures, `look.rs` reads tables, `space.rs`
+//! lists mappings, `plan_text.rs` puts plans into words.
 
 mod input;
 mod keeper;
 mod look;
 mod model;
 mod plan_text;
+mod space;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use input::{Context, FailedOp, TableSubmitted};
 pub(crate) use keeper::{Captures, Limits};
 pub use model::{
-    At, Buffer, BufferState, Capture, Component, Failed, Fence, Operation, Plan, ReadError,
-    Repaired, Role, SCHEMA_VERSION, Segment, Table, schema,
+    AddressSpace, At, Buffer, BufferState, Capture, Component, Failed, Fence, MappedRange, Operation, Plan, ReadError,
+    Repaired, Role, SCHEMA_VERSION, Segment, ShownTable, Table, schema,
 };

@@ -24,6 +24,9 @@ pub struct Capture {
     pub tables: Vec<Table>,
     /// The buffers of these tables.
     pub buffers: Vec<Buffer>,
+    /// The address space of a job that names addresses, as it was when the job was submitted.
+    #[serde(default)]
+    pub vm: Option<AddressSpace>,
     /// Where the timelines stood.
     pub fences: Vec<Fence>,
     /// The plan of the operation that failed and those around it, newest last. Planning runs ahead
@@ -59,6 +62,8 @@ pub enum Operation {
     Copy,
     /// Bytes get a pattern.
     Fill,
+    /// Entries of page tables are written, or what the device remembers of them is forgotten.
+    Bind,
     /// A job of a client.
     Job,
 }
@@ -86,6 +91,8 @@ pub enum Repaired {
     NotNeeded,
     /// Nothing: the device was lost or reset, and what it would have written with it.
     Lost,
+    /// The page tables could not be written again: no job runs on the address space any more.
+    VmLost,
 }
 
 /// What a table was for the operation.
@@ -137,6 +144,53 @@ pub struct Segment {
     pub address: u64,
     /// How many bytes.
     pub bytes: u64,
+}
+
+/// An address space: what a job could see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AddressSpace {
+    /// Its number on the device.
+    pub vm: u64,
+    /// Whose it is.
+    pub tenant: u32,
+    /// The first ones by address.
+    pub mappings: Vec<MappedRange>,
+    /// How many more mappings there were.
+    pub left_out: u64,
+    /// The tables that its page tables showed, by number.
+    pub tables: Vec<ShownTable>,
+}
+
+/// A mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MappedRange {
+    /// Its first address.
+    pub address: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// The buffer; nothing where reads give zero and writes are dropped.
+    pub buffer: Option<u64>,
+    /// The byte of the buffer that the first address shows.
+    pub offset: u64,
+    /// Whether jobs may write there.
+    pub write: bool,
+    /// The table that the page tables showed; nothing where the buffer was somewhere else.
+    pub table: Option<u32>,
+}
+
+/// Memory that page tables showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShownTable {
+    /// The table.
+    pub table: u32,
+    /// The allocation that it describes.
+    pub allocation: u32,
+    /// The buffer that lived there.
+    pub buffer: u64,
+    /// The memory type's name.
+    pub memory: String,
+    /// Its segments, in the buffer's byte order.
+    pub segments: Vec<Segment>,
 }
 
 /// A buffer of the operation.

@@ -11,12 +11,15 @@
 //! ORDER: a point is reached only after its operation's redo has ended, so whoever waits for it
 //! sees the repaired content.
 
+mod jobs;
 mod watch;
 
+pub(crate) use jobs::FailedJob;
 pub(crate) use watch::{Watch, What};
 
-use crate::capture::{Captures, Component, Fence};
+use crate::capture::{Captures, Component, Context, Fence};
 use crate::executor::Memory;
+use crate::jobs::Gate;
 use gpumm_contract::{AllocationId, BufferId, MemoryTypeId, Point, TimelineId};
 use gpumm_hw as hw;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +42,8 @@ pub(crate) struct Failsafe {
     /// Whether anything is poisoned at all: as long as not, no operation takes the lock.
     any_poisoned: AtomicBool,
     pub(crate) captures: Captures,
+    /// Who must hear of page tables that could not be written.
+    gate: Arc<Gate>,
     site: Site,
 }
 
@@ -49,6 +54,18 @@ pub(crate) struct Site {
     pub(crate) timelines: Arc<hw::Timelines>,
     pub(crate) memories: Vec<(MemoryTypeId, &'static str)>,
     pub(crate) components: Vec<Component>,
+}
+
+impl Site {
+    /// What a capture says about the device, with where its timelines stand.
+    fn context<'a>(&'a self, timelines: &'a [Fence]) -> Context<'a> {
+        Context {
+            device: &self.device,
+            timelines,
+            memories: &self.memories,
+            components: &self.components,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,11 +79,12 @@ struct State {
 }
 
 impl Failsafe {
-    pub(crate) fn new(site: Site, captures: Captures) -> Self {
+    pub(crate) fn new(site: Site, captures: Captures, gate: Arc<Gate>) -> Self {
         Failsafe {
             state: Mutex::default(),
             any_poisoned: AtomicBool::new(false),
             captures,
+            gate,
             site,
         }
     }

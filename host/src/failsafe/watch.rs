@@ -1,10 +1,11 @@
 //! Called by the device around an operation: keeps poison from spreading, and repairs.
 
 use super::{Event, Failsafe};
-use crate::capture::{Context, FailedOp, Operation, Repaired, Role, TableSubmitted};
+use crate::capture::{FailedOp, Operation, Repaired, Role, TableSubmitted};
 use crate::executor::{Memory, Spaces};
 use crate::runtime::IMPORT;
 use gpumm_contract::Point;
+use gpumm_contract::vm::VmId;
 use gpumm_hw as hw;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(crate) enum What {
         target: Memory,
         command: hw::Command,
     },
+    /// Entries of page tables, or what the device remembers of them.
+    PageTables { command: hw::Command },
     /// A client's job.
     Job { memory: Vec<Memory>, name: String },
 }
@@ -40,6 +43,7 @@ impl What {
         match self {
             What::Copy { .. } => Operation::Copy,
             What::Fill { .. } => Operation::Fill,
+            What::PageTables { .. } => Operation::Bind,
             What::Job { .. } => Operation::Job,
         }
     }
@@ -54,7 +58,18 @@ impl What {
                 ]
             }
             What::Fill { target, .. } => vec![target.submitted(Role::Target)],
+            What::PageTables { .. } => Vec::new(),
             What::Job { memory, .. } => memory.iter().map(|m| m.submitted(Role::Buffer)).collect(),
+        }
+    }
+
+    /// Whose page tables the operation changes.
+    fn vm(&self) -> Option<VmId> {
+        match self {
+            What::PageTables {
+                command: hw::Command::WritePtes { vm, .. } | hw::Command::InvalidateTlb { vm },
+            } => Some(VmId(vm.0)),
+            _ => None,
         }
     }
 
@@ -62,7 +77,7 @@ impl What {
     fn needs(&self) -> &[Memory] {
         match self {
             What::Copy { source, .. } => std::slice::from_ref(source),
-            What::Fill { .. } => &[],
+            What::Fill { .. } | What::PageTables { .. } => &[],
             What::Job { memory, .. } => memory,
         }
     }
@@ -85,7 +100,12 @@ impl Watch {
             (_, E::Lost | E::Reset | E::Stopped) => (Repaired::Lost, false),
             // The source is lost already; there is nothing to do again.
             (_, E::Poisoned) => (Repaired::Poisoned, true),
-            (What::Copy { command, .. } | What::Fill { command, .. }, _) => {
+            (
+                What::Copy { command, .. }
+                | What::Fill { command, .. }
+                | What::PageTables { command },
+                _,
+            ) => {
                 match cpu.perform(command) {
                     Ok(outcome) => {
                         return Repair {
@@ -93,6 +113,11 @@ impl Watch {
                             outcome: Ok(outcome),
                             poisons: false,
                         };
+                    }
+                    Err(refused) if let Some(vm) = self.what.vm() => {
+                        tracing::warn!(%error, %refused, point = ?self.at, %vm, "page tables are lost");
+                        self.failsafe.gate.lose(vm);
+                        (Repaired::VmLost, false)
                     }
                     Err(refused) => {
                         tracing::warn!(%error, %refused, point = ?self.at, "content is lost");
@@ -150,23 +175,9 @@ impl hw::Hooks for Watch {
         }
         let tables = self.what.tables();
         let fences = self.failsafe.fences();
-        let site = &self.failsafe.site;
-        let context = Context {
-            device: &site.device,
-            timelines: &fences,
-            memories: &site.memories,
-            components: &site.components,
-        };
+        let context = self.failsafe.site.context(&fences);
         let read = |table: &TableSubmitted, offset, bytes| {
-            if table.memory == IMPORT {
-                // It may be over, and the bytes another one's.
-                return Err(hw::DeviceError::CpuRefused);
-            }
-            let src = self.spaces.list(table.memory, &table.segments)?;
-            match cpu.perform(&hw::Command::Read { src, offset, bytes })? {
-                hw::OutcomeValue::Bytes(bytes) => Ok(bytes),
-                _ => Err(hw::DeviceError::Bug("a read without bytes")),
-            }
+            read_table(&self.spaces, cpu, table, offset, bytes)
         };
         let captures = &self.failsafe.captures;
         let looked = captures.look(self.at, &tables, &context, &read);
@@ -181,6 +192,7 @@ impl hw::Hooks for Watch {
             },
             repaired: repair.how,
             tables: &tables,
+            vm: None,
         };
         captures.keep(looked, &failed, &context);
         match (&self.what, &repair) {
@@ -204,5 +216,24 @@ impl hw::Hooks for Watch {
             self.failsafe.state().cpu_fallbacks += 1;
         }
         repair.outcome
+    }
+}
+
+/// What a submitted table shows now, by the CPU.
+pub(super) fn read_table(
+    spaces: &Spaces,
+    cpu: &dyn hw::CpuAccess,
+    table: &TableSubmitted,
+    offset: u64,
+    bytes: u64,
+) -> Result<Vec<u8>, hw::DeviceError> {
+    if table.memory == IMPORT {
+        // It may be over, and the bytes another one's.
+        return Err(hw::DeviceError::CpuRefused);
+    }
+    let src = spaces.list(table.memory, &table.segments)?;
+    match cpu.perform(&hw::Command::Read { src, offset, bytes })? {
+        hw::OutcomeValue::Bytes(bytes) => Ok(bytes),
+        _ => Err(hw::DeviceError::Bug("a read without bytes")),
     }
 }

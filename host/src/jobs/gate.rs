@@ -86,22 +86,23 @@ impl Gate {
         if state.lost.contains(&vm) {
             return Err(Error::VmLost(vm));
         }
-        let Some(named) = view.ready_for(spans) else {
+        let covers = view.covers(spans);
+        if !covers.fresh {
             return Ok(Passed::Ask);
-        };
+        }
         let view = view.clone();
         let stamp = self.stamp();
-        for used in named {
+        for (buffer, intent) in covers.uses {
             let new = Used {
                 vm,
                 at,
                 stamp,
-                buffer: Some(used.buffer),
-                intent: used.intent,
+                buffer: Some(buffer),
+                intent,
             };
-            let known = state.uses.entry((used.buffer, at.timeline, vm));
+            let known = state.uses.entry((buffer, at.timeline, vm));
             let known = known.or_insert(new);
-            let write = known.intent == Intent::Write || used.intent == Intent::Write;
+            let write = known.intent == Intent::Write || intent == Intent::Write;
             *known = new;
             known.intent = if write { Intent::Write } else { Intent::Read };
         }
@@ -125,11 +126,11 @@ impl Gate {
         }
         let mut state = self.state();
         for view in views {
-            if view.closed() {
-                state.vms.remove(&view.vm());
-                state.lost.remove(&view.vm());
+            if view.closed {
+                state.vms.remove(&view.vm);
+                state.lost.remove(&view.vm);
             } else {
-                state.vms.insert(view.vm(), view);
+                state.vms.insert(view.vm, view);
             }
         }
     }

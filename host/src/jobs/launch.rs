@@ -2,6 +2,7 @@
 
 use super::queued::Waiting;
 use super::ring::Ring;
+use crate::failsafe::FailedJob;
 use crate::ledger::VmView;
 use gpumm_contract::Point;
 use gpumm_contract::vm::VmId;
@@ -111,9 +112,13 @@ impl hw::Hooks for Launch {
         {
             let site = &ring.site;
             let name = format!("{} of vm {}", self.job.kernel().name(), self.job.vm());
-            let view = self.job.view.as_ref();
-            site.failsafe
-                .job_failed(self.job.at, (&name, view), error, &site.spaces, cpu);
+            let failed = FailedJob {
+                at: self.job.at,
+                name: &name,
+                view: self.job.view.as_ref(),
+                spans: &self.job.waiting.spans(),
+            };
+            site.failsafe.job_failed(&failed, error, &site.spaces, cpu);
         }
         Err(error)
     }

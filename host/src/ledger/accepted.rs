@@ -23,7 +23,7 @@ pub struct Counts {
     pub bytes_cleared: u64,
     /// Mappings made in address spaces.
     pub binds: u64,
-    /// Ranges of addresses unmapped by request.
+    /// Ranges of addresses unmapped by request, and mappings that ended with their buffer.
     pub unbinds: u64,
     /// Page-table writes that showed a buffer again.
     pub rebinds: u64,

@@ -3,7 +3,7 @@
 use super::facts::By;
 use super::request::Check;
 use super::stretch::{Pte, Shows};
-use super::vm_facts::VmFacts;
+use super::vm_facts::{ShownMemory, VmFacts};
 use super::{Ledger, Refusal};
 use crate::executor::{DeviceOp, PteBacking};
 use gpumm_contract::extent::round_up;
@@ -13,6 +13,7 @@ use gpumm_contract::request::Request;
 use gpumm_contract::vm::{PAGE, Span, VmId, WRITE};
 use gpumm_contract::{AllocationId, BufferId, Point, TableId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a plan writes to page tables.
 #[derive(Clone, Copy, Debug)]
@@ -206,6 +207,10 @@ impl Check<'_> {
         self.replace(at, vm, &replaced, sparse)?;
         if let Some(buffer) = shown {
             self.shows(vm, e.table, buffer, |bytes| bytes + e.span.bytes);
+            if let (PteBacking::Memory { memory, .. }, Some(facts)) = (&backing, self.vm_mut(vm)) {
+                let shown = || ShownMemory(Arc::new(memory.clone()));
+                facts.memory.entry(e.table).or_insert_with(shown);
+            }
             let home = self.ledger.buffer(buffer).map(|b| b.allocation);
             if let Some(home) = home {
                 self.note_use(home, at, false);
@@ -302,6 +307,9 @@ impl Check<'_> {
         }
         if let Some(facts) = self.vm_mut(vm) {
             facts.change(buffer, |bo| bo.shown_bytes = to(bo.shown_bytes));
+            if bytes == 0 {
+                facts.memory.remove(&table);
+            }
         }
         let touched = self.touched.entry(vm).or_default();
         touched.buffers.insert(buffer);

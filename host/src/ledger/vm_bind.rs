@@ -109,8 +109,10 @@ impl Check<'_> {
         for vm in self.ledger.vms_of(buffer) {
             self.ledger.members.discard(&(buffer, vm));
             let spans = self.vm_mut(vm).map(|facts| facts.unmap_buffer(buffer));
+            let spans = spans.unwrap_or_default();
+            self.accepted.counts.unbinds += spans.len() as u64;
             let touched = self.touched.entry(vm).or_default();
-            touched.spans.extend(spans.unwrap_or_default());
+            touched.spans.extend(spans);
             touched.buffers.insert(buffer);
         }
     }

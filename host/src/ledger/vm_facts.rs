@@ -9,7 +9,9 @@ use gpumm_contract::request::{Intent, SpanUse};
 use gpumm_contract::vm::{Bind, MAX_MAPPINGS, Mapping, PAGE, Span, VmConfig, VmError};
 use gpumm_contract::{BufferId, Point, PointSet, TableId, TenantId};
 use imbl::{OrdMap, OrdSet};
+use crate::executor::Memory;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A buffer as a member of an address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +50,21 @@ pub(super) struct VmFacts {
     /// When what is fresh may be used.
     pub(super) ready: Option<Point>,
     pub(super) not_fresh: u32,
+    /// The memory that the page tables show, by table.
+    pub(super) memory: OrdMap<TableId, ShownMemory>,
 }
+
+/// Memory that page tables show; tables never change, so the same one is the same memory.
+#[derive(Clone, Debug)]
+pub(super) struct ShownMemory(pub(super) Arc<Memory>);
+
+impl PartialEq for ShownMemory {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.table == other.0.table
+    }
+}
+
+impl Eq for ShownMemory {}
 
 /// Whether an address space may be made like this.
 pub(super) fn valid(config: &VmConfig) -> bool {
@@ -91,6 +107,7 @@ impl VmFacts {
             busy: PointSet::new(),
             ready: None,
             not_fresh: 0,
+            memory: OrdMap::new(),
         }
     }
 
@@ -316,6 +333,7 @@ impl VmFacts {
     /// The device has forgotten its page tables.
     pub(super) fn lose(&mut self) {
         self.ptes.clear();
+        self.memory.clear();
         let all: Vec<BufferId> = self.bos.keys().copied().collect();
         for buffer in all {
             self.change(buffer, |bo| {

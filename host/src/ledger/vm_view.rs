@@ -4,7 +4,9 @@ use super::Ledger;
 use super::vm_facts::VmFacts;
 use gpumm_contract::facts::{Fact, MappingFact, VmBoFact, VmFact};
 use gpumm_contract::request::{Intent, SpanUse};
-use gpumm_contract::vm::{Mapping, VmConfig, VmId};
+use super::stretch::overlapping;
+use crate::executor::Memory;
+use gpumm_contract::vm::{Mapping, Span, VmConfig, VmId};
 use gpumm_contract::{BufferId, Point, TableId, TenantId};
 
 /// An address space at an accepted plan.
@@ -27,7 +29,6 @@ pub(crate) struct Covers {
     pub(crate) fresh: bool,
 }
 
-#[allow(dead_code, reason = "for the host's way around the planner")]
 impl VmView {
     pub(super) fn closed(vm: VmId, facts: VmFacts) -> Self {
         VmView {
@@ -56,11 +57,6 @@ impl VmView {
         Covers { uses, fresh }
     }
 
-    /// Whether every member may be used once the address space is ready.
-    pub(crate) fn all_fresh(&self) -> bool {
-        self.facts.not_fresh == 0
-    }
-
     /// What a job on fresh members must wait for; reached points are not taken out.
     pub(crate) fn ready(&self) -> Option<Point> {
         self.facts.ready
@@ -79,9 +75,23 @@ impl VmView {
             .map(|(&buffer, bo)| (buffer, bo.table))
     }
 
-    /// How many stretches of page-table entries show something.
-    pub(crate) fn pte_runs(&self) -> usize {
-        self.facts.ptes.len()
+    /// The mappings that overlap a span, by address.
+    pub(crate) fn overlapping(&self, at: Span) -> impl Iterator<Item = Mapping> {
+        overlapping(&self.facts.mappings, at).map(|(_, mapping)| mapping)
+    }
+
+    /// The memory that page tables show at addresses, of each buffer once.
+    pub(crate) fn memory_of(&self, spans: &[SpanUse]) -> impl Iterator<Item = &Memory> {
+        let named = self.facts.named(spans).into_iter();
+        named.filter_map(|(buffer, _)| {
+            let table = self.facts.bos.get(&buffer)?.table?;
+            Some(&*self.facts.memory.get(&table)?.0)
+        })
+    }
+
+    /// All memory that page tables show, by table.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = &Memory> {
+        self.facts.memory.values().map(|shown| &*shown.0)
     }
 }
 

@@ -269,11 +269,13 @@ impl Planner {
             }
         }
         let mut runs = accepted.runs.into_iter();
-        let mut binds = accepted.binds.into_iter();
-        for (status, request) in accepted.answers.into_iter().zip(requests) {
+        let mut fences = accepted.fences.into_iter().peekable();
+        let answers = accepted.answers.into_iter().zip(requests);
+        for (number, (status, request)) in (0..).zip(answers) {
+            let fence = fences.next_if(|(of, _)| *of == number);
             let point = match (request, status) {
                 (Request::Access(_), Status::Good) => runs.next(),
-                (Request::Bind(_), Status::Good) => binds.next().flatten(),
+                (Request::Bind(_), Status::Good) => fence.map(|(_, point)| point),
                 _ => None,
             };
             ended.push((Ok(status), point));

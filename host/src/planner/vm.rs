@@ -114,7 +114,7 @@ impl Planner {
     /// says why.
     fn mappable(&mut self, vm: VmId, at: Span, newborn: &Newborn) -> bool {
         let new = newborn.vms.get(&vm).map(|vm| vm.1);
-        let known = || Some(self.gate.view(vm)?.config());
+        let known = || Some(*self.gate.view(vm)?.config());
         let range = new.or_else(known).map(|config| config.range);
         let pages = at.bytes > 0 && (at.start | at.bytes).is_multiple_of(PAGE);
         pages

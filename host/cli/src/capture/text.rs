@@ -2,11 +2,12 @@
 
 use crate::size::human;
 use gpumm::capture::{
-    Buffer, BufferState, Capture, Component, Failed, Fence, Operation, Plan, Repaired, Role, Table,
+    AddressSpace, Buffer, BufferState, Capture, Component, Failed, Fence, Operation, Plan, Repaired, Role, Table,
 };
 
 /// What is shown of long lists unless all is wanted.
 const SEGMENTS: usize = 4;
+const MAPPINGS: usize = 8;
 const OPERATIONS: usize = 6;
 /// Digits of a hash, and bytes of a content.
 const DIGITS: usize = 16;
@@ -83,6 +84,9 @@ pub(super) fn text(name: &str, capture: &Capture, all: bool) -> String {
         page.heading("Buffers:");
         capture.buffers.iter().for_each(|b| buffer(&mut page, b));
     }
+    if let Some(vm) = &capture.vm {
+        address_space(&mut page, vm);
+    }
     fences(&mut page, &capture.fences);
     plans(&mut page, &capture.plans);
     if !capture.components.is_empty() {
@@ -98,6 +102,7 @@ fn what_failed(failed: &Failed) -> String {
     let what = match (failed.operation, &failed.job) {
         (Operation::Copy, _) => "copy".to_owned(),
         (Operation::Fill, _) => "fill".to_owned(),
+        (Operation::Bind, _) => "write to page tables".to_owned(),
         (Operation::Job, None) => "job".to_owned(),
         (Operation::Job, Some(job)) => format!("job '{job}'"),
     };
@@ -130,6 +135,9 @@ fn what_was_done(capture: &Capture) -> String {
             "Jobs are not done again: its client is told.".into()
         }
         Repaired::NotNeeded => "Nothing had to be done about it: nobody needs its result.".into(),
+        Repaired::VmLost => "The page tables could not be written again: no job runs on the address \
+             space any more."
+            .into(),
         Repaired::Lost => "The device was lost or reset, and what it would have written with it; \
              what system memory still holds survives."
             .into(),
@@ -206,6 +214,34 @@ fn buffer(page: &mut Page, buffer: &Buffer) {
     page.line(format!(
         "  buffer {number} of tenant {tenant}, {bytes}{state}"
     ));
+}
+
+/// Mappings, by address, as a kernel's debugger lists them.
+fn address_space(page: &mut Page, vm: &AddressSpace) {
+    page.heading(&format!(
+        "Address space {} of tenant {}, when the job was submitted:",
+        vm.vm, vm.tenant
+    ));
+    let len = vm.mappings.len();
+    let shown = page.shown(len, MAPPINGS);
+    for m in vm.mappings.iter().take(shown) {
+        let end = m.address.saturating_add(m.bytes);
+        let rights = if m.write { "rw" } else { "ro" };
+        let what = match (m.buffer, m.table) {
+            (None, _) => "sparse".to_owned(),
+            (Some(buffer), Some(table)) => {
+                format!("buffer {buffer} from {:#x}, table {table}", m.offset)
+            }
+            (Some(buffer), None) => {
+                format!("buffer {buffer} from {:#x}, not shown", m.offset)
+            }
+        };
+        page.line(format!("  [{:#014x}, {end:#014x}) {rights}  {what}", m.address));
+    }
+    let more = (len - shown) as u64 + vm.left_out;
+    if more > 0 {
+        page.line(format!("  and {}", counted(more, "more mapping")));
+    }
 }
 
 fn fences(page: &mut Page, fences: &[Fence]) {

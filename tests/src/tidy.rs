@@ -77,6 +77,8 @@ pub enum Part {
     Bundle,
     /// `hw-adapter`.
     Hardware,
+    /// `host/scheduler`.
+    Scheduler,
     /// `host/trace`.
     Trace,
     /// `host`.
@@ -104,6 +106,7 @@ impl Part {
             "hw-adapter" => Part::Hardware,
             "host" => Part::Host,
             "host/cli" => Part::Cli,
+            "host/scheduler" => Part::Scheduler,
             "host/trace" => Part::Trace,
             "tests" => Part::Tests,
             "tests/adversaries" | "tests/adversaries/guest" | "tests/adversaries/importer" => {
@@ -127,12 +130,12 @@ impl Part {
         match self {
             Contract | Hardware | Trace | Xtask => &[],
             // The suite knows no strategy, so that a new one needs no edit of it.
-            Logic | Suite => &[Contract],
+            Logic | Suite | Scheduler => &[Contract],
             Glue => &[Contract, Glue],
             Shell => &[Contract, Glue, Logic],
             Adversaries => &[Contract, Glue, Logic, Adversaries],
             Bundle => &[Glue],
-            Host => &[Contract, Hardware, Bundle],
+            Host => &[Contract, Hardware, Bundle, Scheduler],
             Cli => &[Host, Hardware, Trace],
             Peers => &[Contract, Logic, Trace, Host, Tests],
             Tests => &[
@@ -143,6 +146,7 @@ impl Part {
                 Glue,
                 Bundle,
                 Hardware,
+                Scheduler,
                 Trace,
                 Host,
                 Cli,

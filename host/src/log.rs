@@ -8,6 +8,7 @@
 //! (a packed request list without grants), 3 digest (SHA-256 of the batch's plans), 4 end (the
 //! number of batches), 5 mappings (of those that the batch's plans asked for, counted from 0, the
 //! ones that failed; absent when none did). A log without an end was cut off.
+//! Jobs on address spaces are not kept, only which addresses they name and when they are over.
 //! The log of a device that shares buffers with others is not planned alike again without them.
 
 use crate::error::Error;
@@ -50,6 +51,9 @@ pub struct LogHeader {
     pub gtt_bytes: u64,
     /// How many copy engines the device has.
     pub copy_engines: u32,
+    /// How many contexts it has for queues of jobs on address spaces; 0 where it has no page tables.
+    #[serde(default)]
+    pub contexts: u32,
     /// The strategy of device memory.
     pub strategy: String,
 }

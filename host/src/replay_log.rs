@@ -111,6 +111,7 @@ fn plan_again(
 ) -> Result<(bool, Vec<Arc<hw::Outcome>>), Error> {
     runtime.device(0)?.control(move |planner| {
         planner.await_retires(&batch.requests)?;
+        planner.prepare_vms(&batch.requests)?;
         let mut outcomes = Vec::new();
         for (id, job) in batch.jobs {
             let outcome = Arc::new(hw::Outcome::new());
@@ -119,6 +120,7 @@ fn plan_again(
         }
         planner.script_mappings(batch.failed_mappings)?;
         planner.run(&batch.requests)?;
+        planner.pass_jobs(&batch.requests);
         Ok((planner.last_digest() == batch.digest, outcomes))
     })?
 }

@@ -356,7 +356,7 @@ impl VmLife {
                 },
             ) => {
                 assert_eq!(address, right);
-                assert_eq!(access == gpumm::hw::GpuAccess::Write, write);
+                assert_eq!(access == gpumm::hw::Access::Write, write);
                 self.tally.faults += 1;
             }
             (other, _) => panic!("{other:?}"),

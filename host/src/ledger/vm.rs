@@ -82,7 +82,14 @@ impl Check<'_> {
             Some(_) => return Err(Refusal::NotAnEngine(at.timeline)),
             None => return Err(Refusal::Unknown("timeline", at.timeline.0.into())),
         }
-        self.vm_ordered(vm, at, facts.written.iter())
+        self.vm_ordered(vm, at, facts.written.iter())?;
+        // What the client has its bind wait for is known here only.
+        match self.asked() {
+            Some(Request::Bind(bind)) if bind.vm == vm => {
+                self.vm_ordered(vm, at, bind.after.iter())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn vm_ordered(

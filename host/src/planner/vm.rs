@@ -157,6 +157,32 @@ impl Planner {
         Ok(Request::Submit(submit))
     }
 
+    /// Makes the device's side of what the requests of a log make and map.
+    ///
+    /// Errors: the device refuses what it did not refuse then.
+    pub(crate) fn prepare_vms(&mut self, requests: &[Request]) -> Result<(), Error> {
+        let device = self.executor.device();
+        for request in requests {
+            if let Request::CreateVm(create) = request {
+                let Span { start, bytes } = create.config.range;
+                device.create_vm(hw::VmId(create.vm.0), start, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reaches the points of jobs that a log names: nobody runs them again.
+    pub(crate) fn pass_jobs(&mut self, requests: &[Request]) {
+        for request in requests {
+            let at = match request {
+                Request::Submit(submit) => submit.at,
+                Request::Used(used) => used.at,
+                _ => continue,
+            };
+            self.executor.reach(at);
+        }
+    }
+
     /// Hands jobs over whose requests were answered, and ends those whose were refused. Every one
     /// of them reaches its point.
     pub(super) fn hand_over(

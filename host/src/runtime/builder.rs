@@ -345,6 +345,7 @@ impl Site<'_> {
                 .collect();
             (bind, ring, contexts)
         });
+        let contexts = virtual_memory.as_ref().map_or(0, |(.., all)| all.len());
         if let Some((bind, _, contexts)) = &virtual_memory {
             roles.push((bind.0, Role::Bind));
             roles.extend(contexts.iter().map(|at| (*at, Role::Job)));
@@ -438,6 +439,7 @@ impl Site<'_> {
             system_bytes: self.system_bytes,
             gtt_bytes: self.gtt_bytes,
             copy_engines: copy_engines as u32,
+            contexts: contexts as u32,
             strategy: parts.strategy.name().into(),
         };
         let log = log.map(|out| LogWriter::new(out, &header)).transpose()?;

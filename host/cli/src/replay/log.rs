@@ -153,17 +153,25 @@ fn check(header: &LogHeader) -> Result<(), Failure> {
         let engines = header.copy_engines;
         return wrong(format!("its header claims {engines} copy engines"));
     }
+    if header.contexts > 4096 {
+        let contexts = header.contexts;
+        return wrong(format!("its header claims {contexts} contexts"));
+    }
     Ok(())
 }
 
 fn runtime(header: &LogHeader) -> Result<Runtime, Error> {
     let config = SimConfig::new(&header.device, header.vram_bytes);
     let mut config = config.copy_engines(header.copy_engines);
+    if header.contexts > 0 {
+        config = config.rings(1).bind_engine();
+    }
     config.granule = header.granule;
     Runtime::builder()
         .device(move |timelines, system| Sim::new(config, timelines, system))
         .system_memory(header.system_bytes)
         .gtt(header.gtt_bytes)
+        .contexts(header.contexts as usize)
         .strategy(&header.strategy)
         .pacing(Pacing::Given)
         .build()

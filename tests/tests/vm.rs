@@ -1,0 +1,513 @@
+//! Address spaces and jobs of clients: what works, what is refused and in which words, and what
+//! never reaches the planner.
+#![allow(clippy::unwrap_used)]
+
+use gpumm::contract::vm::{Span, VmError};
+use gpumm::contract::plan::Status;
+use gpumm::hw::{DeviceError, OutcomeValue};
+use gpumm::{
+    BufferDesc, Client, Error, Fence, Pacing, Priority, Queue, Rights, Runtime, Vm, VmBind,
+    VmDesc, VmKernel,
+};
+use gpumm_hw::sim::SimControl;
+use gpumm_tests::fixture;
+use std::time::Duration;
+
+const PAGE: u64 = 4096;
+const MIB: u64 = 1 << 20;
+const AT: u64 = 64 * MIB;
+
+fn runtime(vram: u64) -> (Runtime, SimControl) {
+    fixture::with_queues(vram, 64 * MIB, None, Pacing::Eager, |b| {
+        b.job_timeout(Duration::from_millis(200))
+    })
+}
+
+fn queue(client: &Client) -> Queue {
+    client.queue(Priority::Normal).unwrap()
+}
+
+fn space(client: &Client) -> Vm {
+    client.create_vm(VmDesc::default()).unwrap()
+}
+
+fn fill(dst: u64, bytes: u64, pattern: u64) -> VmKernel {
+    VmKernel::Fill {
+        dst,
+        bytes,
+        pattern,
+    }
+}
+
+fn fault_of(fence: &Fence) -> DeviceError {
+    match fence.outcome() {
+        Err(Error::Device(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn jobs_write_and_read_by_address() {
+    let (runtime, _sim) = runtime(4 * MIB);
+    let client = runtime.client();
+    let (vm, queue) = (space(&client), queue(&client));
+    let buffer = client.create(BufferDesc::new(MIB)).unwrap();
+    vm.map(AT, &buffer, 0, MIB, Rights::ReadWrite).unwrap();
+    queue.submit(&vm, fill(AT, MIB, 7), &[]).unwrap();
+    let (x, y) = (AT, AT + MIB / 2);
+    let sum = VmKernel::Checksum {
+        src: x,
+        bytes: MIB / 2,
+        dst: y,
+    };
+    let sum = queue.submit(&vm, sum, &[]).unwrap().outcome().unwrap();
+    let right = 7 * (MIB / 2 / 8);
+    assert_eq!(sum, OutcomeValue::Checksum(right));
+    assert_eq!(buffer.read(MIB / 2, 8).unwrap(), right.to_le_bytes());
+    assert_eq!(buffer.read(8, 8).unwrap(), 7u64.to_le_bytes());
+    // The same buffer elsewhere, and nothing where it was.
+    let unmap = VmBind::Unmap {
+        address: AT,
+        bytes: MIB,
+    };
+    let map = VmBind::Map {
+        address: 4 * AT,
+        buffer: &buffer,
+        offset: 4 * PAGE,
+        bytes: PAGE,
+        rights: Rights::ReadOnly,
+    };
+    vm.bind(&[unmap, map], &[]).unwrap();
+    let maps = vm.mappings(Span { start: 0, bytes: 1 << 40 }).unwrap();
+    assert_eq!(maps.len(), 1);
+    assert_eq!((maps[0].at.start, maps[0].offset), (4 * AT, 4 * PAGE));
+    let gone = queue.submit(&vm, fill(AT, 8, 1), &[]).unwrap();
+    assert!(matches!(
+        fault_of(&gone),
+        DeviceError::VmFault { address: AT, .. }
+    ));
+    let read_only = queue.submit(&vm, fill(4 * AT, 8, 1), &[]).unwrap();
+    let told = fault_of(&read_only).to_string();
+    assert!(told.contains("cannot write") && told.contains("may not be written"), "{told}");
+}
+
+#[test]
+fn what_was_evicted_is_shown_again_when_a_job_names_it() {
+    let (runtime, sim) = runtime(2 * MIB);
+    let client = runtime.client();
+    let (vm, queue) = (space(&client), queue(&client));
+    let buffers: Vec<_> = (0..6u64)
+        .map(|n| {
+            let buffer = client.create(BufferDesc::new(512 << 10)).unwrap();
+            let at = AT + n * MIB;
+            vm.map(at, &buffer, 0, 512 << 10, Rights::ReadWrite).unwrap();
+            queue.submit(&vm, fill(at, 512 << 10, n), &[]).unwrap();
+            buffer
+        })
+        .collect();
+    for round in 0..3 {
+        for n in 0..6 {
+            let sum = VmKernel::Checksum {
+                src: AT + n * MIB,
+                bytes: 512 << 10,
+                dst: AT + n * MIB,
+            };
+            let job = queue.submit(&vm, sum, &[]).unwrap();
+            if round == 0 {
+                let right = OutcomeValue::Checksum(n * (64 << 10));
+                assert_eq!(job.outcome().unwrap(), right);
+            }
+        }
+    }
+    drop(buffers);
+    let device = runtime.device(0).unwrap();
+    device.drain().unwrap();
+    let counts = device.report().unwrap().counts;
+    assert!(counts.evictions >= 12 && counts.rebinds >= 12, "{counts:?}");
+    let mmu = sim.statistics().mmu;
+    assert_eq!((mmu.faults, mmu.stale_accesses), (0, 0));
+    assert_eq!(device.report().unwrap().restarts, 0);
+    assert!(device.hardware().take_faults().is_empty());
+}
+
+#[test]
+fn a_job_on_a_ready_address_space_asks_nobody() {
+    let (runtime, _sim) = runtime(4 * MIB);
+    let client = runtime.client();
+    let (vm, queue) = (space(&client), queue(&client));
+    let buffer = client.create(BufferDesc::new(MIB)).unwrap();
+    vm.map(AT, &buffer, 0, MIB, Rights::ReadWrite).unwrap();
+    queue.submit(&vm, fill(AT, MIB, 0), &[]).unwrap();
+    let device = runtime.device(0).unwrap();
+    let before = device.report().unwrap().crossings;
+    let jobs: Vec<Fence> = (0..1000)
+        .map(|n| queue.submit(&vm, fill(AT + n % 256 * PAGE, 64, n), &[]).unwrap())
+        .collect();
+    assert!(jobs.iter().all(|job| job.wait().is_ok()));
+    assert_eq!(device.report().unwrap().crossings, before);
+    // A plan knows of them all the same: what reads the buffer comes after them.
+    assert_eq!(buffer.read(231 * PAGE, 8).unwrap(), 999u64.to_le_bytes());
+}
+
+#[test]
+fn no_dependency_of_a_hundred_thousand_jobs_is_lost() {
+    const THREADS: u64 = 8;
+    const JOBS: u64 = 12_500;
+    let (runtime, _sim) = runtime(16 * MIB);
+    let device = runtime.device(0).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let client = device.client();
+            scope.spawn(move || {
+                let (vm, queue) = (space(&client), queue(&client));
+                let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+                vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+                // Each job reads the word that the one before has written, and writes the next.
+                queue.submit(&vm, fill(AT, PAGE, thread + 1), &[]).unwrap();
+                let mut last: Option<Fence> = None;
+                for n in 0..JOBS {
+                    let (from, to) = (n % 512, (n + 1) % 512);
+                    let copy = VmKernel::Copy {
+                        src: AT + from * 8,
+                        dst: AT + to * 8,
+                        bytes: 8,
+                    };
+                    let fence = queue.submit(&vm, copy, &[]).unwrap();
+                    if let Some(last) = &last {
+                        assert!(last.point().value < fence.point().value);
+                    }
+                    last = Some(fence);
+                }
+                last.unwrap().wait().unwrap();
+                let word = (thread + 1).to_le_bytes();
+                assert_eq!(buffer.read(JOBS % 512 * 8, 8).unwrap(), word);
+            });
+        }
+    });
+    device.drain().unwrap();
+    assert!(device.hardware().take_faults().is_empty());
+}
+
+#[test]
+fn queues_wait_for_each_other_by_fences() {
+    let (runtime, _sim) = runtime(4 * MIB);
+    let client = runtime.client();
+    let vm = space(&client);
+    let queues = [queue(&client), queue(&client), queue(&client)];
+    let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+    vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+    let mut last = queues[0].submit(&vm, fill(AT, 8, 42), &[]).unwrap();
+    for n in 0..300u64 {
+        let copy = VmKernel::Copy {
+            src: AT + n % 512 * 8,
+            dst: AT + (n + 1) % 512 * 8,
+            bytes: 8,
+        };
+        last = queues[(n % 3) as usize].submit(&vm, copy, &[&last]).unwrap();
+    }
+    last.wait().unwrap();
+    assert_eq!(buffer.read(300 * 8, 8).unwrap(), 42u64.to_le_bytes());
+}
+
+#[test]
+fn a_job_that_hangs_is_ended_and_its_queue_answers_for_it() {
+    let (runtime, sim) = runtime(4 * MIB);
+    let (guilty, other) = (runtime.client(), runtime.client());
+    let mut made = Vec::new();
+    for client in [&guilty, &other] {
+        let (vm, queue) = (space(client), queue(client));
+        let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+        vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+        queue.submit(&vm, fill(AT, PAGE, 1), &[]).unwrap().wait().unwrap();
+        made.push((vm, queue, buffer));
+    }
+    let [(vm, queue, _a), (their_vm, theirs, buffer)] = &made[..] else {
+        panic!("two");
+    };
+    sim.inject("hang job 1".parse().unwrap());
+    let hung = queue.submit(vm, fill(AT, PAGE, 2), &[]).unwrap();
+    let behind = queue.submit(vm, fill(AT, PAGE, 3), &[]).unwrap();
+    let good = theirs.submit(their_vm, fill(AT, PAGE, 4), &[]).unwrap();
+    assert_eq!(fault_of(&hung), DeviceError::TimedOut);
+    good.wait().unwrap();
+    assert_eq!(buffer.read(0, 8).unwrap(), 4u64.to_le_bytes());
+    assert!(queue.is_guilty() && !theirs.is_guilty());
+    let told = behind.outcome();
+    assert!(
+        matches!(told, Ok(_) | Err(Error::Device(DeviceError::Cancelled))),
+        "{told:?}"
+    );
+    let later = queue.submit(vm, fill(AT, PAGE, 5), &[]).unwrap();
+    assert_eq!(fault_of(&later), DeviceError::Cancelled);
+    theirs.submit(their_vm, fill(AT, PAGE, 6), &[]).unwrap().wait().unwrap();
+}
+
+#[test]
+fn a_killed_queue_ends_what_waits() {
+    let (runtime, sim) = runtime(4 * MIB);
+    let client = runtime.client();
+    let (vm, queue) = (space(&client), queue(&client));
+    let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+    vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+    queue.submit(&vm, fill(AT, 8, 1), &[]).unwrap().wait().unwrap();
+    sim.inject("hang job 1".parse().unwrap());
+    let hung = queue.submit(&vm, fill(AT, 8, 2), &[]).unwrap();
+    let waits = queue.submit(&vm, fill(AT, 8, 3), &[&hung]).unwrap();
+    queue.kill().unwrap();
+    let refused = queue.submit(&vm, fill(AT, 8, 4), &[]).unwrap();
+    assert_eq!(fault_of(&hung), DeviceError::TimedOut);
+    let _ = waits.outcome();
+    assert_eq!(fault_of(&refused), DeviceError::Killed);
+    assert_eq!(buffer.read(0, 8).unwrap(), 1u64.to_le_bytes());
+}
+
+/// Two clients of a device, each with an address space, a queue and a mapped page.
+struct Two {
+    runtime: Runtime,
+    honest: (Client, Vm, Queue, gpumm::Buffer),
+    hostile: (Client, Vm, Queue, gpumm::Buffer),
+}
+
+fn two() -> Two {
+    let (runtime, _) = runtime(4 * MIB);
+    let mut sides = (0..2u64).map(|n| {
+        let client = runtime.client();
+        let (vm, queue) = (space(&client), queue(&client));
+        let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+        vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+        queue.submit(&vm, fill(AT, PAGE, 0x5eed + n), &[]).unwrap().wait().unwrap();
+        (client, vm, queue, buffer)
+    });
+    Two {
+        honest: sides.next().unwrap(),
+        hostile: sides.next().unwrap(),
+        runtime: runtime.clone(),
+    }
+}
+
+impl Two {
+    /// The honest client's byte are as they were, and nothing was replaced.
+    fn unharmed(&self) {
+        let (_, vm, queue, buffer) = &self.honest;
+        assert_eq!(buffer.read(0, 8).unwrap(), 0x5eedu64.to_le_bytes());
+        queue.submit(vm, fill(AT, 8, 0x5eed), &[]).unwrap().wait().unwrap();
+        assert_eq!(self.runtime.device(0).unwrap().report().unwrap().restarts, 0);
+    }
+}
+
+#[test]
+fn hostile_a_guessed_address_is_a_fault() {
+    let two = two();
+    let (_, vm, queue, _) = &two.hostile;
+    for address in [AT + PAGE, 0, PAGE, u64::MAX - 64, 1 << 47, AT - 8] {
+        let job = queue.submit(vm, fill(address, 16, 1), &[]).unwrap();
+        assert!(
+            matches!(fault_of(&job), DeviceError::VmFault { .. }),
+            "{address:#x}"
+        );
+    }
+    two.unharmed();
+}
+
+#[test]
+fn hostile_a_foreign_buffer_is_not_mapped() {
+    let two = two();
+    let (_, vm, ..) = &two.hostile;
+    let stolen = vm.map(2 * AT, &two.honest.3, 0, PAGE, Rights::ReadOnly);
+    let told = stolen.unwrap_err().to_string();
+    assert!(told.contains("not a live buffer of this client"), "{told}");
+    two.unharmed();
+}
+
+#[test]
+fn hostile_a_foreign_address_space_takes_no_job_and_no_bind() {
+    let two = two();
+    let (client, _, queue, buffer) = &two.hostile;
+    let told = queue.submit(&two.honest.1, fill(AT, 8, 1), &[]).unwrap_err();
+    assert!(told.to_string().contains("not a live address space of this client"), "{told}");
+    let mut batch = client.batch();
+    let map = VmBind::Map {
+        address: AT,
+        buffer,
+        offset: 0,
+        bytes: PAGE,
+        rights: Rights::ReadWrite,
+    };
+    let slot = batch.bind(&two.honest.1, &[map], &[]);
+    let told = batch.submit().unwrap().take(slot).unwrap_err();
+    assert!(told.to_string().contains("not a live address space of this client"), "{told}");
+    two.unharmed();
+}
+
+#[test]
+fn hostile_a_closed_address_space_is_dead() {
+    let two = two();
+    let (client, ..) = &two.hostile;
+    let vm = space(client);
+    let (id, queue) = (vm.id(), queue(client));
+    let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+    vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+    let job = queue.submit(&vm, fill(AT, 8, 1), &[]).unwrap();
+    // A close while jobs run waits for them.
+    vm.close().unwrap();
+    job.wait().unwrap();
+    let again = space(client);
+    assert_ne!(again.id(), id, "numbers are never used twice");
+    let fault = queue.submit(&again, fill(AT, 8, 1), &[]).unwrap();
+    assert!(matches!(fault_of(&fault), DeviceError::VmFault { .. }));
+    two.unharmed();
+}
+
+#[test]
+fn hostile_a_released_buffer_is_gone_from_page_tables() {
+    let two = two();
+    let (client, vm, queue, _) = &two.hostile;
+    let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+    vm.map(2 * AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+    queue.submit(vm, fill(2 * AT, 8, 1), &[]).unwrap().wait().unwrap();
+    drop(buffer);
+    // Somebody else may have the memory by now.
+    let taken = two.honest.0.create(BufferDesc::new(PAGE)).unwrap();
+    taken.fill(0).unwrap();
+    let late = queue.submit(vm, fill(2 * AT, 8, 0xbad), &[]).unwrap();
+    assert!(matches!(fault_of(&late), DeviceError::VmFault { .. }));
+    assert_eq!(taken.read(0, 8).unwrap(), [0; 8]);
+    two.unharmed();
+}
+
+#[test]
+fn hostile_a_mapping_does_not_leave_its_buffer_or_its_address_space() {
+    let two = two();
+    let (client, vm, ..) = &two.hostile;
+    let buffer = client.create(BufferDesc::new(2 * PAGE)).unwrap();
+    let told = |offset, bytes| {
+        let map = vm.map(2 * AT, &buffer, offset, bytes, Rights::ReadWrite);
+        map.unwrap_err().to_string()
+    };
+    assert!(told(0, 3 * PAGE).contains("leaves buffer"));
+    assert!(told(PAGE, 2 * PAGE).contains("leaves buffer"));
+    assert!(told(u64::MAX - PAGE + 1, PAGE).contains("leaves buffer"));
+    assert!(told(8, PAGE).contains("no multiple of the page"));
+    assert!(told(0, 100).contains("no multiple of the page"));
+    assert!(told(0, 0).contains("no bytes"));
+    for address in [0, (1 << 47) - PAGE, u64::MAX - PAGE + 1] {
+        let map = vm.map(address, &buffer, 0, 2 * PAGE, Rights::ReadWrite);
+        let why = Status::Vm {
+            why: VmError::Range,
+            bind: 0,
+        };
+        assert!(
+            matches!(&map, Err(Error::Refused(status)) if *status == why),
+            "{address:#x}: {map:?}"
+        );
+    }
+    two.unharmed();
+}
+
+#[test]
+fn hostile_the_kernel_area_is_taken() {
+    let two = two();
+    let (client, _, queue, buffer) = &two.hostile;
+    let kernel = Span {
+        start: AT,
+        bytes: MIB,
+    };
+    let vm = client
+        .create_vm(VmDesc {
+            kernel,
+            ..VmDesc::default()
+        })
+        .unwrap();
+    let map = vm.map(AT + PAGE, buffer, 0, PAGE, Rights::ReadWrite);
+    assert!(map.unwrap_err().to_string().contains("kernel's area"));
+    let job = queue.submit(&vm, fill(AT + PAGE, 8, 1), &[]).unwrap();
+    assert!(matches!(fault_of(&job), DeviceError::VmFault { .. }));
+    two.unharmed();
+}
+
+#[test]
+fn hostile_limits_on_mappings_hold() {
+    let two = two();
+    let (client, _, _, buffer) = &two.hostile;
+    let desc = VmDesc {
+        mappings: 4,
+        mappings_per_buffer: 3,
+        ..VmDesc::default()
+    };
+    let vm = client.create_vm(desc).unwrap();
+    for n in 0..3 {
+        vm.map(AT + 2 * n * PAGE, buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+    }
+    let map = vm.map(AT + 8 * PAGE, buffer, 0, PAGE, Rights::ReadWrite);
+    assert!(map.unwrap_err().to_string().contains("the buffer has as many mappings"));
+    let sparse = |n| VmBind::Sparse {
+        address: 2 * AT + n * 2 * PAGE,
+        bytes: PAGE,
+    };
+    let list = vm.bind(&[sparse(0), sparse(1)], &[]).unwrap_err();
+    assert!(list.to_string().starts_with("bind request 1: the address space has as many"), "{list}");
+    let all = Span {
+        start: 0,
+        bytes: 1 << 46,
+    };
+    assert_eq!(vm.mappings(all).unwrap().len(), 3, "a refused list has no effect");
+    two.unharmed();
+}
+
+#[test]
+fn hostile_contexts_run_out_by_name() {
+    let two = two();
+    let (client, ..) = &two.hostile;
+    let queues: Vec<Queue> = std::iter::from_fn(|| client.queue(Priority::High).ok()).collect();
+    assert_eq!(queues.len(), 6);
+    let told = client.queue(Priority::High).unwrap_err().to_string();
+    assert_eq!(told, "all 8 contexts of the device are in use; drop a queue first");
+    two.unharmed();
+    drop(queues);
+    client.queue(Priority::High).unwrap();
+}
+
+#[test]
+fn hostile_close_races_submit() {
+    for _ in 0..50 {
+        let two = two();
+        let (client, _, queue, buffer) = &two.hostile;
+        let vm = space(client);
+        vm.map(AT, buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+        let jobs = std::thread::scope(|scope| {
+            let vm = &vm;
+            let jobs = scope.spawn(move || -> Vec<Fence> {
+                let jobs = (0..40).map(|n| queue.submit(vm, fill(AT, 8, n), &[]));
+                jobs.map(Result::unwrap).collect()
+            });
+            // Another client's plans go on beside.
+            two.honest.3.fill(0x5eed).unwrap();
+            jobs.join().unwrap()
+        });
+        vm.close().unwrap();
+        assert!(jobs.iter().all(|job| job.wait().is_ok()));
+        two.unharmed();
+    }
+}
+
+#[test]
+fn hostile_a_bind_that_waits_for_nothing_known_is_refused() {
+    let two = two();
+    let (_, other) = (runtime(MIB), runtime(MIB).0);
+    let client = other.client();
+    let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
+    let foreign = (0..20).map(|n| buffer.fill(n).unwrap()).next_back().unwrap();
+    let (_, vm, _, own) = &two.hostile;
+    let map = VmBind::Map {
+        address: 2 * AT,
+        buffer: own,
+        offset: 0,
+        bytes: PAGE,
+        rights: Rights::ReadOnly,
+    };
+    // The other Runtime's timelines have numbers of their own: what this one has not given out is
+    // refused, so nothing can wait for ever.
+    let bound = vm.bind(&[map], &[&foreign]);
+    assert!(bound.is_ok() || bound.unwrap_err().to_string().contains("another device"));
+    two.unharmed();
+}

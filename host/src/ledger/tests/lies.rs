@@ -203,14 +203,14 @@ fn lies_about_a_birth_are_named() {
                 |r| matches!(r, Refusal::OutsideTable(_)),
             ),
             (
-                "unsupported",
+                "translations of no address space",
                 |c| {
                     c.ops.push(Op::InvalidateTlb {
                         at: at(RUN, 2),
                         vm: gpumm_contract::vm::VmId(0),
                     })
                 },
-                |r| matches!(r, Refusal::Unsupported("invalidate-tlb")),
+                |r| matches!(r, Refusal::Unknown("vm", 0)),
             ),
         ],
     );

@@ -2,7 +2,9 @@
 //!
 //! `lies.rs` has the lies about places and order, `mapping.rs` those about DMA, `carrying.rs` those
 //! about what a move carries, `share.rs` those about importers, `lost.rs` those about lost content,
-//! `residue.rs` whose bytes free memory shows; `size.rs` measures.
+//! `residue.rs` whose bytes free memory shows; `size.rs` measures. Of address spaces `vm.rs` has true
+//! plans and what they leave, `vm_lies.rs` the lies about page tables, `vm_binds.rs` those about
+//! mappings and `vm_jobs.rs` those about jobs.
 
 mod carrying;
 mod lies;
@@ -11,6 +13,10 @@ mod mapping;
 mod residue;
 mod share;
 mod size;
+mod vm;
+mod vm_binds;
+mod vm_jobs;
+mod vm_lies;
 
 use super::*;
 use crate::broker::Overlay;
@@ -29,6 +35,8 @@ const RUN: TimelineId = TimelineId(1);
 const CPU: TimelineId = TimelineId(2);
 const GATE: TimelineId = TimelineId(3);
 const OTHER_GATE: TimelineId = TimelineId(4);
+const BIND: TimelineId = TimelineId(5);
+const JOB: TimelineId = TimelineId(6);
 const BASE: u64 = 1 << 40;
 
 fn at(timeline: TimelineId, value: u64) -> Point {
@@ -71,6 +79,8 @@ fn ledger_of(size: u64, gtt: u64) -> Ledger {
         (CPU, Role::Cpu),
         (GATE, Role::Gate(DeviceId(1))),
         (OTHER_GATE, Role::Gate(DeviceId(2))),
+        (BIND, Role::Bind),
+        (JOB, Role::Job),
     ];
     Ledger::new(&memory, &roles)
 }
@@ -343,12 +353,12 @@ type Lie = (&'static str, fn(&mut Case), fn(&Refusal) -> bool);
 fn refused(start: fn() -> Ledger, case: fn() -> Case, lies: &[Lie]) {
     for (name, change, named) in lies {
         let mut ledger = start();
-        let before = (facts(&ledger), ledger.grants());
+        let before = (facts(&ledger), ledger.grants(), spaces(&ledger));
         let mut lie = case();
         change(&mut lie);
         let refusal = lie.check(&mut ledger).map(|_| ()).expect_err(name);
         assert!(named(&refusal), "'{name}' was refused as {refusal:?}");
-        let after = (facts(&ledger), ledger.grants());
+        let after = (facts(&ledger), ledger.grants(), spaces(&ledger));
         assert_eq!(after, before, "'{name}' left traces");
         case()
             .check(&mut ledger)
@@ -358,6 +368,18 @@ fn refused(start: fn() -> Ledger, case: fn() -> Case, lies: &[Lie]) {
 
 fn facts(ledger: &Ledger) -> Vec<Vec<u64>> {
     ledger.fact_lists()
+}
+
+/// The address spaces with everything that is no fact of the mechanism's.
+fn spaces(ledger: &Ledger) -> impl PartialEq + std::fmt::Debug + use<> {
+    let vms = ledger.vms.iter().map(|(vm, facts)| (vm, facts.clone()));
+    let shown = ledger.shown.iter().map(|(&key, &bytes)| (key, bytes));
+    let members = ledger.members.iter().map(|(&key, ())| key);
+    (
+        vms.collect::<Vec<_>>(),
+        shown.collect::<Vec<_>>(),
+        members.collect::<Vec<_>>(),
+    )
 }
 
 #[test]

@@ -92,7 +92,9 @@ pub enum Error {
     #[error("the exporter has moved or released the buffer that this imports")]
     Invalidated,
     /// The device has no page tables, so no address spaces and no jobs on them.
-    #[error("the device has no page tables: it has no engine for binds and none for jobs of queues")]
+    #[error(
+        "the device has no page tables: it has no engine for binds and none for jobs of queues"
+    )]
     NoPageTables,
     /// Every hardware context of the device belongs to a queue.
     #[error("all {contexts} contexts of the device are in use; drop a queue first")]

@@ -51,8 +51,8 @@ mod system;
 pub mod wasm;
 
 pub use client::{
-    Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove, Priority,
-    Queue, Rights, Slot, Vm, VmBind, VmDesc, VmKernel,
+    Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove,
+    Priority, Queue, Rights, Slot, Vm, VmBind, VmDesc, VmKernel,
 };
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;

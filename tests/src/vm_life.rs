@@ -24,11 +24,7 @@ const START: u64 = (2 << 20) - 16 * PAGE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shows {
     Sparse,
-    Page {
-        buffer: u64,
-        page: u64,
-        write: bool,
-    },
+    Page { buffer: u64, page: u64, write: bool },
 }
 
 struct Live {
@@ -179,7 +175,8 @@ impl VmLife {
 
     fn any(&mut self) -> Option<u64> {
         let count = self.live.len();
-        (count > 0).then(|| self.rng.usize(..count))
+        (count > 0)
+            .then(|| self.rng.usize(..count))
             .and_then(|n| self.live.keys().nth(n).copied())
     }
 

@@ -2,12 +2,12 @@
 //! never reaches the planner.
 #![allow(clippy::unwrap_used)]
 
-use gpumm::contract::vm::{Span, VmError};
 use gpumm::contract::plan::Status;
+use gpumm::contract::vm::{Span, VmError};
 use gpumm::hw::{DeviceError, OutcomeValue};
 use gpumm::{
-    BufferDesc, Client, Error, Fence, Pacing, Priority, Queue, Rights, Runtime, Vm, VmBind,
-    VmDesc, VmKernel,
+    BufferDesc, Client, Error, Fence, Pacing, Priority, Queue, Rights, Runtime, Vm, VmBind, VmDesc,
+    VmKernel,
 };
 use gpumm_hw::sim::SimControl;
 use gpumm_tests::fixture;
@@ -78,7 +78,12 @@ fn jobs_write_and_read_by_address() {
         rights: Rights::ReadOnly,
     };
     vm.bind(&[unmap, map], &[]).unwrap();
-    let maps = vm.mappings(Span { start: 0, bytes: 1 << 40 }).unwrap();
+    let maps = vm
+        .mappings(Span {
+            start: 0,
+            bytes: 1 << 40,
+        })
+        .unwrap();
     assert_eq!(maps.len(), 1);
     assert_eq!((maps[0].at.start, maps[0].offset), (4 * AT, 4 * PAGE));
     let gone = queue.submit(&vm, fill(AT, 8, 1), &[]).unwrap();
@@ -88,7 +93,10 @@ fn jobs_write_and_read_by_address() {
     ));
     let read_only = queue.submit(&vm, fill(4 * AT, 8, 1), &[]).unwrap();
     let told = fault_of(&read_only).to_string();
-    assert!(told.contains("cannot write") && told.contains("may not be written"), "{told}");
+    assert!(
+        told.contains("cannot write") && told.contains("may not be written"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -100,7 +108,8 @@ fn what_was_evicted_is_shown_again_when_a_job_names_it() {
         .map(|n| {
             let buffer = client.create(BufferDesc::new(512 << 10)).unwrap();
             let at = AT + n * MIB;
-            vm.map(at, &buffer, 0, 512 << 10, Rights::ReadWrite).unwrap();
+            vm.map(at, &buffer, 0, 512 << 10, Rights::ReadWrite)
+                .unwrap();
             queue.submit(&vm, fill(at, 512 << 10, n), &[]).unwrap();
             buffer
         })
@@ -141,7 +150,11 @@ fn a_job_on_a_ready_address_space_asks_nobody() {
     let device = runtime.device(0).unwrap();
     let before = device.report().unwrap().crossings;
     let jobs: Vec<Fence> = (0..1000)
-        .map(|n| queue.submit(&vm, fill(AT + n % 256 * PAGE, 64, n), &[]).unwrap())
+        .map(|n| {
+            queue
+                .submit(&vm, fill(AT + n % 256 * PAGE, 64, n), &[])
+                .unwrap()
+        })
         .collect();
     assert!(jobs.iter().all(|job| job.wait().is_ok()));
     assert_eq!(device.report().unwrap().crossings, before);
@@ -203,7 +216,9 @@ fn queues_wait_for_each_other_by_fences() {
             dst: AT + (n + 1) % 512 * 8,
             bytes: 8,
         };
-        last = queues[(n % 3) as usize].submit(&vm, copy, &[&last]).unwrap();
+        last = queues[(n % 3) as usize]
+            .submit(&vm, copy, &[&last])
+            .unwrap();
     }
     last.wait().unwrap();
     assert_eq!(buffer.read(300 * 8, 8).unwrap(), 42u64.to_le_bytes());
@@ -218,7 +233,11 @@ fn a_job_that_hangs_is_ended_and_its_queue_answers_for_it() {
         let (vm, queue) = (space(client), queue(client));
         let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
         vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
-        queue.submit(&vm, fill(AT, PAGE, 1), &[]).unwrap().wait().unwrap();
+        queue
+            .submit(&vm, fill(AT, PAGE, 1), &[])
+            .unwrap()
+            .wait()
+            .unwrap();
         made.push((vm, queue, buffer));
     }
     let [(vm, queue, _a), (their_vm, theirs, buffer)] = &made[..] else {
@@ -239,7 +258,11 @@ fn a_job_that_hangs_is_ended_and_its_queue_answers_for_it() {
     );
     let later = queue.submit(vm, fill(AT, PAGE, 5), &[]).unwrap();
     assert_eq!(fault_of(&later), DeviceError::Cancelled);
-    theirs.submit(their_vm, fill(AT, PAGE, 6), &[]).unwrap().wait().unwrap();
+    theirs
+        .submit(their_vm, fill(AT, PAGE, 6), &[])
+        .unwrap()
+        .wait()
+        .unwrap();
 }
 
 #[test]
@@ -249,7 +272,11 @@ fn a_killed_queue_ends_what_waits() {
     let (vm, queue) = (space(&client), queue(&client));
     let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
     vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
-    queue.submit(&vm, fill(AT, 8, 1), &[]).unwrap().wait().unwrap();
+    queue
+        .submit(&vm, fill(AT, 8, 1), &[])
+        .unwrap()
+        .wait()
+        .unwrap();
     sim.inject("hang job 1".parse().unwrap());
     let hung = queue.submit(&vm, fill(AT, 8, 2), &[]).unwrap();
     let waits = queue.submit(&vm, fill(AT, 8, 3), &[&hung]).unwrap();
@@ -275,7 +302,11 @@ fn two() -> Two {
         let (vm, queue) = (space(&client), queue(&client));
         let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
         vm.map(AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
-        queue.submit(&vm, fill(AT, PAGE, 0x5eed + n), &[]).unwrap().wait().unwrap();
+        queue
+            .submit(&vm, fill(AT, PAGE, 0x5eed + n), &[])
+            .unwrap()
+            .wait()
+            .unwrap();
         (client, vm, queue, buffer)
     });
     Two {
@@ -290,8 +321,15 @@ impl Two {
     fn unharmed(&self) {
         let (_, vm, queue, buffer) = &self.honest;
         assert_eq!(buffer.read(0, 8).unwrap(), 0x5eedu64.to_le_bytes());
-        queue.submit(vm, fill(AT, 8, 0x5eed), &[]).unwrap().wait().unwrap();
-        assert_eq!(self.runtime.device(0).unwrap().report().unwrap().restarts, 0);
+        queue
+            .submit(vm, fill(AT, 8, 0x5eed), &[])
+            .unwrap()
+            .wait()
+            .unwrap();
+        assert_eq!(
+            self.runtime.device(0).unwrap().report().unwrap().restarts,
+            0
+        );
     }
 }
 
@@ -323,8 +361,14 @@ fn hostile_a_foreign_buffer_is_not_mapped() {
 fn hostile_a_foreign_address_space_takes_no_job_and_no_bind() {
     let two = two();
     let (client, _, queue, buffer) = &two.hostile;
-    let told = queue.submit(&two.honest.1, fill(AT, 8, 1), &[]).unwrap_err();
-    assert!(told.to_string().contains("not a live address space of this client"), "{told}");
+    let told = queue
+        .submit(&two.honest.1, fill(AT, 8, 1), &[])
+        .unwrap_err();
+    assert!(
+        told.to_string()
+            .contains("not a live address space of this client"),
+        "{told}"
+    );
     let mut batch = client.batch();
     let map = VmBind::Map {
         address: AT,
@@ -335,7 +379,11 @@ fn hostile_a_foreign_address_space_takes_no_job_and_no_bind() {
     };
     let slot = batch.bind(&two.honest.1, &[map], &[]);
     let told = batch.submit().unwrap().take(slot).unwrap_err();
-    assert!(told.to_string().contains("not a live address space of this client"), "{told}");
+    assert!(
+        told.to_string()
+            .contains("not a live address space of this client"),
+        "{told}"
+    );
     two.unharmed();
 }
 
@@ -364,7 +412,11 @@ fn hostile_a_released_buffer_is_gone_from_page_tables() {
     let (client, vm, queue, _) = &two.hostile;
     let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
     vm.map(2 * AT, &buffer, 0, PAGE, Rights::ReadWrite).unwrap();
-    queue.submit(vm, fill(2 * AT, 8, 1), &[]).unwrap().wait().unwrap();
+    queue
+        .submit(vm, fill(2 * AT, 8, 1), &[])
+        .unwrap()
+        .wait()
+        .unwrap();
     drop(buffer);
     // Somebody else may have the memory by now.
     let taken = two.honest.0.create(BufferDesc::new(PAGE)).unwrap();
@@ -436,21 +488,34 @@ fn hostile_limits_on_mappings_hold() {
     };
     let vm = client.create_vm(desc).unwrap();
     for n in 0..3 {
-        vm.map(AT + 2 * n * PAGE, buffer, 0, PAGE, Rights::ReadWrite).unwrap();
+        vm.map(AT + 2 * n * PAGE, buffer, 0, PAGE, Rights::ReadWrite)
+            .unwrap();
     }
     let map = vm.map(AT + 8 * PAGE, buffer, 0, PAGE, Rights::ReadWrite);
-    assert!(map.unwrap_err().to_string().contains("the buffer has as many mappings"));
+    assert!(
+        map.unwrap_err()
+            .to_string()
+            .contains("the buffer has as many mappings")
+    );
     let sparse = |n| VmBind::Sparse {
         address: 2 * AT + n * 2 * PAGE,
         bytes: PAGE,
     };
     let list = vm.bind(&[sparse(0), sparse(1)], &[]).unwrap_err();
-    assert!(list.to_string().starts_with("bind request 1: the address space has as many"), "{list}");
+    assert!(
+        list.to_string()
+            .starts_with("bind request 1: the address space has as many"),
+        "{list}"
+    );
     let all = Span {
         start: 0,
         bytes: 1 << 46,
     };
-    assert_eq!(vm.mappings(all).unwrap().len(), 3, "a refused list has no effect");
+    assert_eq!(
+        vm.mappings(all).unwrap().len(),
+        3,
+        "a refused list has no effect"
+    );
     two.unharmed();
 }
 
@@ -461,7 +526,10 @@ fn hostile_contexts_run_out_by_name() {
     let queues: Vec<Queue> = std::iter::from_fn(|| client.queue(Priority::High).ok()).collect();
     assert_eq!(queues.len(), 6);
     let told = client.queue(Priority::High).unwrap_err().to_string();
-    assert_eq!(told, "all 8 contexts of the device are in use; drop a queue first");
+    assert_eq!(
+        told,
+        "all 8 contexts of the device are in use; drop a queue first"
+    );
     two.unharmed();
     drop(queues);
     client.queue(Priority::High).unwrap();
@@ -496,7 +564,10 @@ fn hostile_a_bind_that_waits_for_nothing_known_is_refused() {
     let (_, other) = (runtime(MIB), runtime(MIB).0);
     let client = other.client();
     let buffer = client.create(BufferDesc::new(PAGE)).unwrap();
-    let foreign = (0..20).map(|n| buffer.fill(n).unwrap()).next_back().unwrap();
+    let foreign = (0..20)
+        .map(|n| buffer.fill(n).unwrap())
+        .next_back()
+        .unwrap();
     let (_, vm, _, own) = &two.hostile;
     let map = VmBind::Map {
         address: 2 * AT,

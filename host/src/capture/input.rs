@@ -96,7 +96,10 @@ pub(super) fn cause(error: &DeviceError) -> &'static str {
         DeviceError::VmFault { .. } => "page-fault",
         DeviceError::PageTablesLost => "vm-lost",
         DeviceError::PageTableMemory => "no-memory",
-        DeviceError::UnknownVm(_) | DeviceError::VmExists(_) | DeviceError::NotAPage { .. } => "refused",
+        DeviceError::UnknownVm(_)
+        | DeviceError::VmExists(_)
+        | DeviceError::OutsideVm { .. }
+        | DeviceError::NotAPage { .. } => "refused",
         DeviceError::Cancelled => "cancelled",
         DeviceError::Killed => "killed",
         DeviceError::Bug(_) => "bug",

@@ -2,11 +2,11 @@
 
 use super::input::{Context, FailedOp, Read, TableSubmitted};
 use super::look::look;
-use super::space::address_space;
 use super::model::{
     At, Buffer, BufferState, Capture, Component, Failed, Plan, Repaired, Role, SCHEMA_VERSION,
     Table,
 };
+use super::space::address_space;
 use super::{input, plan_text};
 use cap_std::fs::{Dir, OpenOptions};
 use gpumm_contract::{Point, TimelineId};

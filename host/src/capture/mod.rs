@@ -20,6 +20,6 @@ mod tests;
 pub(crate) use input::{Context, FailedOp, TableSubmitted};
 pub(crate) use keeper::{Captures, Limits};
 pub use model::{
-    AddressSpace, At, Buffer, BufferState, Capture, Component, Failed, Fence, MappedRange, Operation, Plan, ReadError,
-    Repaired, Role, SCHEMA_VERSION, Segment, ShownTable, Table, schema,
+    AddressSpace, At, Buffer, BufferState, Capture, Component, Failed, Fence, MappedRange,
+    Operation, Plan, ReadError, Repaired, Role, SCHEMA_VERSION, Segment, ShownTable, Table, schema,
 };

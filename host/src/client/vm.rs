@@ -118,7 +118,9 @@ pub struct Vm {
 
 impl std::fmt::Debug for Vm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vm").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Vm")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -213,7 +215,7 @@ impl Client {
     ///
     /// Errors: the device has no page tables, or the description is out of bounds.
     pub fn create_vm(&self, desc: VmDesc) -> Result<Vm, Error> {
-        let vm = Vm {
+        let mut vm = Vm {
             client: self.clone(),
             id: self.device.new_vm(),
             alive: false,
@@ -231,18 +233,14 @@ impl Client {
         let mut replies = self.device.ask(vec![verb], false)?;
         let unanswered = || Error::System("a request was not answered".into());
         replies.pop().ok_or_else(unanswered)??;
-        Ok(Vm { alive: true, ..vm })
+        vm.alive = true;
+        Ok(vm)
     }
 }
 
 impl Batch {
     /// Asks to map and unmap in order, wholly or not at all, once the fences are reached.
-    pub fn bind(
-        &mut self,
-        vm: &Vm,
-        binds: &[VmBind<'_>],
-        after: &[&Fence],
-    ) -> super::Slot {
+    pub fn bind(&mut self, vm: &Vm, binds: &[VmBind<'_>], after: &[&Fence]) -> super::Slot {
         let verb = Verb::Bind {
             tenant: self.client.tenant,
             vm: vm.id,

@@ -38,9 +38,8 @@ impl Failsafe {
         };
         let fences = self.fences();
         let context = self.site.context(&fences);
-        let read = |table: &TableSubmitted, offset, bytes| {
-            read_table(spaces, cpu, table, offset, bytes)
-        };
+        let read =
+            |table: &TableSubmitted, offset, bytes| read_table(spaces, cpu, table, offset, bytes);
         let looked = self.captures.look(job.at, &tables, &context, &read);
         let lost = error == hw::DeviceError::Lost;
         let failed = FailedOp {

@@ -105,26 +105,24 @@ impl Watch {
                 | What::Fill { command, .. }
                 | What::PageTables { command },
                 _,
-            ) => {
-                match cpu.perform(command) {
-                    Ok(outcome) => {
-                        return Repair {
-                            how: Repaired::ByCpu,
-                            outcome: Ok(outcome),
-                            poisons: false,
-                        };
-                    }
-                    Err(refused) if let Some(vm) = self.what.vm() => {
-                        tracing::warn!(%error, %refused, point = ?self.at, %vm, "page tables are lost");
-                        self.failsafe.gate.lose(vm);
-                        (Repaired::VmLost, false)
-                    }
-                    Err(refused) => {
-                        tracing::warn!(%error, %refused, point = ?self.at, "content is lost");
-                        (Repaired::Poisoned, true)
-                    }
+            ) => match cpu.perform(command) {
+                Ok(outcome) => {
+                    return Repair {
+                        how: Repaired::ByCpu,
+                        outcome: Ok(outcome),
+                        poisons: false,
+                    };
                 }
-            }
+                Err(refused) if let Some(vm) = self.what.vm() => {
+                    tracing::warn!(%error, %refused, point = ?self.at, %vm, "page tables are lost");
+                    self.failsafe.gate.lose(vm);
+                    (Repaired::VmLost, false)
+                }
+                Err(refused) => {
+                    tracing::warn!(%error, %refused, point = ?self.at, "content is lost");
+                    (Repaired::Poisoned, true)
+                }
+            },
         };
         Repair {
             how,

@@ -127,7 +127,10 @@ impl Ring {
         let mut state = self.state();
         let state = &mut *state;
         let context = state.contexts.take()?;
-        let last = state.values.get(&context.timeline).map_or(0, |next| next - 1);
+        let last = state
+            .values
+            .get(&context.timeline)
+            .map_or(0, |next| next - 1);
         let config = EntityConfig {
             priority,
             last,
@@ -155,13 +158,14 @@ impl Ring {
         let ending = std::mem::take(&mut state.ending);
         for queue in ending {
             let status = state.scheduler.entity(queue.entity);
-            let idle = status.is_none_or(|s| s.queued == 0 && s.running == 0 && s.reached == s.last);
+            let idle =
+                status.is_none_or(|s| s.queued == 0 && s.running == 0 && s.reached == s.last);
             // Another owner is the planner, with a job of it.
             if !idle || Arc::strong_count(&queue) > 1 {
                 state.ending.push(queue);
                 continue;
             }
-            let removed = state.scheduler.fini(queue.entity);
+            let removed = state.scheduler.fini_entity(queue.entity);
             state.values.insert(queue.context.timeline, queue.next());
             if let Err(error) = removed.map_err(|e| e.to_string()).and_then(|()| {
                 let given = state.contexts.give_back(queue.context);
@@ -174,29 +178,29 @@ impl Ring {
 
     /// No more jobs of a queue begin; those that wait end.
     pub(crate) fn kill(&self, queue: &Queued) {
-        self.change(|scheduler, now| scheduler.kill(queue.entity, now));
+        self.change(|scheduler| scheduler.kill(queue.entity));
     }
 
     pub(crate) fn set_priority(&self, queue: &Queued, priority: Priority) {
-        self.change(|scheduler, _| scheduler.set_priority(queue.entity, priority));
+        self.change(|scheduler| scheduler.set_priority(queue.entity, priority));
     }
 
     fn change(
         &self,
-        act: impl FnOnce(
-            &mut Scheduler<Arc<Launched>>,
-            Duration,
-        ) -> Result<(), gpumm_scheduler::Error>,
+        act: impl FnOnce(&mut Scheduler<Arc<Launched>>) -> Result<(), gpumm_scheduler::Error>,
     ) {
         // INVARIANT: a queue's entity lives as long as the queue does.
-        let changed = act(&mut self.state().scheduler, self.now());
+        let changed = act(&mut self.state().scheduler);
         debug_assert!(changed.is_ok());
         self.pump();
     }
 
     pub(crate) fn is_guilty(&self, queue: &Queued) -> bool {
         let state = self.state();
-        state.scheduler.entity(queue.entity).is_some_and(|s| s.guilty)
+        state
+            .scheduler
+            .entity(queue.entity)
+            .is_some_and(|s| s.guilty)
     }
 
     /// Hands a job over that has come through the planner.
@@ -279,9 +283,7 @@ impl Ring {
                         if let Err(error) = self.launch(key, &payload, guilty) {
                             payload.end(hw::OutcomeValue::Failed(error));
                             let ended =
-                                state
-                                    .scheduler
-                                    .ended(key, Err(FAILED), Duration::ZERO, now);
+                                state.scheduler.ended(key, Err(FAILED), Duration::ZERO, now);
                             debug_assert!(ended.is_ok());
                         }
                     }
@@ -309,9 +311,8 @@ impl Ring {
         }
         told.into_iter().for_each(|told| self.tell(told));
         for point in watched {
-            if let Some(ring) = self.itself.upgrade() {
-                self.site.timelines.watch(hardware_point(point), ring);
-            }
+            let watch = Arc::new(Watch(self.itself.clone()));
+            self.site.timelines.watch(hardware_point(point), watch);
         }
     }
 
@@ -399,14 +400,19 @@ impl Ring {
     }
 }
 
-impl hw::Watcher for Ring {
+/// Wakes a ring that still is there.
+struct Watch(Weak<Ring>);
+
+impl hw::Watcher for Watch {
     fn reached(&self, point: hw::Point) {
-        let point = Point {
-            timeline: TimelineId(point.timeline.0),
-            value: point.value,
-        };
-        self.state().scheduler.reached(point);
-        self.pump();
+        if let Some(ring) = self.0.upgrade() {
+            let point = Point {
+                timeline: TimelineId(point.timeline.0),
+                value: point.value,
+            };
+            ring.state().scheduler.reached(point);
+            ring.pump();
+        }
     }
 }
 

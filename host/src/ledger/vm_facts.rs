@@ -5,11 +5,11 @@
 //! so that a journal's copy and a reader's view cost no more than a few counters.
 
 use super::stretch::{Gone, Pte, Shows, Stretch, cut, overlapping};
+use crate::executor::Memory;
 use gpumm_contract::request::{Intent, SpanUse};
 use gpumm_contract::vm::{Bind, MAX_MAPPINGS, Mapping, PAGE, Span, VmConfig, VmError};
 use gpumm_contract::{BufferId, Point, PointSet, TableId, TenantId};
 use imbl::{OrdMap, OrdSet};
-use crate::executor::Memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

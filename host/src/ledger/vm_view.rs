@@ -1,11 +1,11 @@
 //! An address space as the rest of the host sees it.
 
 use super::Ledger;
+use super::stretch::overlapping;
 use super::vm_facts::VmFacts;
+use crate::executor::Memory;
 use gpumm_contract::facts::{Fact, MappingFact, VmBoFact, VmFact};
 use gpumm_contract::request::{Intent, SpanUse};
-use super::stretch::overlapping;
-use crate::executor::Memory;
 use gpumm_contract::vm::{Mapping, Span, VmConfig, VmId};
 use gpumm_contract::{BufferId, Point, TableId, TenantId};
 

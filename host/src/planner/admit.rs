@@ -1,5 +1,6 @@
 //! From a client's verb to a request: what the host checks before a component hears of it.
 
+use super::vm::Pending;
 use super::{Planner, Verb};
 use crate::error::Error;
 use crate::executor::WaitingJob;
@@ -8,7 +9,6 @@ use crate::job::Job;
 use crate::runtime::IMPORT;
 use gpumm_contract::Few;
 use gpumm_contract::request::{Access, Attach, Create, Detach, Intent, Request, Use};
-use super::vm::Pending;
 use gpumm_contract::vm::{VmConfig, VmId};
 use gpumm_contract::{BufferId, JobId, Point, Stamp, TenantId};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Address spaces: what the host checks and prepares before the mechanism plans for them, and
 //! what follows a plan.
 
-use super::admit::Newborn;
 use super::Planner;
+use super::admit::Newborn;
 use crate::error::Error;
 use crate::jobs::{Queued, Waiting};
 use gpumm_contract::request::{BindVm, CreateVm, Request, Submit};
@@ -87,19 +87,18 @@ impl Planner {
         let known = self.last_points()?;
         for point in after.iter() {
             let last = known.iter().find(|p| p.timeline == point.timeline);
-            if last.is_none_or(|last| last.value < point.value)
-                && !self.delivered.is_reached(point)
+            if last.is_none_or(|last| last.value < point.value) && !self.delivered.is_reached(point)
             {
                 return Err(Error::Argument(
                     "a bind waits for a fence of another device".into(),
                 ));
             }
         }
-        let device = self.executor.device();
         for bind in binds {
             if let Bind::Map(Mapping { at, .. }) = bind
                 && self.mappable(vm, *at, newborn)
             {
+                let device = self.executor.device();
                 device.reserve_ptes(hw::VmId(vm.0), at.start, at.bytes)?;
             }
         }
@@ -112,7 +111,7 @@ impl Planner {
 
     /// Whether addresses are such that something can be mapped there; where not, the mechanism
     /// says why.
-    fn mappable(&mut self, vm: VmId, at: Span, newborn: &Newborn) -> bool {
+    fn mappable(&self, vm: VmId, at: Span, newborn: &Newborn) -> bool {
         let new = newborn.vms.get(&vm).map(|vm| vm.1);
         let known = || Some(*self.gate.view(vm)?.config());
         let range = new.or_else(known).map(|config| config.range);
@@ -246,11 +245,7 @@ impl Planner {
         Ok(view.overlapping(at).collect())
     }
 
-    fn owned_vm(
-        &mut self,
-        (tenant, vm): (TenantId, VmId),
-        newborn: &Newborn,
-    ) -> Result<(), Error> {
+    fn owned_vm(&mut self, (tenant, vm): (TenantId, VmId), newborn: &Newborn) -> Result<(), Error> {
         let old = self.desk()?.ledger.vm(vm).map(|vm| vm.tenant());
         let new = || newborn.vms.get(&vm).map(|vm| vm.0);
         match old.or_else(new) {

@@ -2,7 +2,8 @@
 
 use crate::size::human;
 use gpumm::capture::{
-    AddressSpace, Buffer, BufferState, Capture, Component, Failed, Fence, Operation, Plan, Repaired, Role, Table,
+    AddressSpace, Buffer, BufferState, Capture, Component, Failed, Fence, Operation, Plan,
+    Repaired, Role, Table,
 };
 
 /// What is shown of long lists unless all is wanted.
@@ -135,9 +136,11 @@ fn what_was_done(capture: &Capture) -> String {
             "Jobs are not done again: its client is told.".into()
         }
         Repaired::NotNeeded => "Nothing had to be done about it: nobody needs its result.".into(),
-        Repaired::VmLost => "The page tables could not be written again: no job runs on the address \
+        Repaired::VmLost => {
+            "The page tables could not be written again: no job runs on the address \
              space any more."
-            .into(),
+                .into()
+        }
         Repaired::Lost => "The device was lost or reset, and what it would have written with it; \
              what system memory still holds survives."
             .into(),
@@ -236,7 +239,10 @@ fn address_space(page: &mut Page, vm: &AddressSpace) {
                 format!("buffer {buffer} from {:#x}, not shown", m.offset)
             }
         };
-        page.line(format!("  [{:#014x}, {end:#014x}) {rights}  {what}", m.address));
+        page.line(format!(
+            "  [{:#014x}, {end:#014x}) {rights}  {what}",
+            m.address
+        ));
     }
     let more = (len - shown) as u64 + vm.left_out;
     if more > 0 {

@@ -265,9 +265,7 @@ impl<'a> Driver<'a> {
         };
         let tenant = self.tenant(live.stream);
         let slot = match &mut self.spaces {
-            Some(spaces) => {
-                spaces.submit(&mut self.batch, tenant, id, live.buffer.bytes(), what)
-            }
+            Some(spaces) => spaces.submit(&mut self.batch, tenant, id, live.buffer.bytes(), what),
             None => {
                 let job = match what {
                     Use::Write(new) => Job::WritePattern(new),

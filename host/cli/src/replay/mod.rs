@@ -25,8 +25,8 @@ pub(crate) use faults::FaultArg;
 pub use shadow::{Both, ShadowDone};
 pub use summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing};
 pub(crate) use swap::SwapArg;
-pub use vm::VmDone;
 pub use swap::{StrategyFaultDone, SwapAt, SwapDone, SwapTo};
+pub use vm::VmDone;
 
 use crate::args::{Replay, TenantsKind, VerifyKind};
 use crate::exit::{Exit, Failure};

@@ -37,7 +37,10 @@ pub(super) fn verdict(s: &Summary) -> String {
     list(s.device_faults, format!("{commands} failed on the device"));
     let stale = s.vm.map_or(0, |vm| vm.stale_accesses);
     let accesses = counted(stale, "access");
-    list(stale, format!("{accesses} went through pages that were gone"));
+    list(
+        stale,
+        format!("{accesses} went through pages that were gone"),
+    );
     found.extend(faults::unexplained(s));
     let mut text = found.join(", ");
     if let Some(first) = &s.details.first_failure {

@@ -71,7 +71,9 @@ impl Spaces {
             }),
         };
         let bytes = buffer.bytes().next_multiple_of(PAGE);
-        let page = [LARGE, MEDIUM, PAGE].into_iter().find(|page| bytes >= *page);
+        let page = [LARGE, MEDIUM, PAGE]
+            .into_iter()
+            .find(|page| bytes >= *page);
         let address = space.next.next_multiple_of(page.unwrap_or(PAGE));
         // A page that is never mapped lies between any two buffers.
         space.next = address + bytes + PAGE;

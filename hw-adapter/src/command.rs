@@ -7,6 +7,7 @@ use crate::hooks::Hooks;
 use crate::outcome::Outcome;
 use crate::pattern::PatternKey;
 use crate::timeline::Point;
+use crate::vm::{Launch, PteWrite, VmId};
 
 /// A memory that a segment can lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +85,7 @@ pub struct Submission {
     pub signal: Option<u64>,
     /// Where to tell how it went; filled before the point is reached.
     pub outcome: Option<Arc<Outcome>>,
-    /// Who is called before it begins and when it fails.
+    /// Who is called before it begins, when it fails and when it ends.
     pub hooks: Option<Arc<dyn Hooks>>,
 }
 
@@ -115,7 +116,7 @@ impl Submission {
         self
     }
 
-    /// Sets who is called before it begins and when it fails.
+    /// Sets who is called before it begins, when it fails and when it ends.
     pub fn hooks(mut self, hooks: &Arc<dyn Hooks>) -> Submission {
         self.hooks = Some(Arc::clone(hooks));
         self
@@ -175,6 +176,22 @@ pub enum Command {
         /// What.
         data: Arc<[u8]>,
     },
+    /// Writes page table entries, in order. Jobs may use what was there before until
+    /// [`Command::InvalidateTlb`].
+    WritePtes {
+        /// The address space.
+        vm: VmId,
+        /// What.
+        writes: Arc<[PteWrite]>,
+    },
+    /// Forgets the translations that jobs have used. When it has ended, no job uses one that
+    /// the page table does not have any more.
+    InvalidateTlb {
+        /// The address space.
+        vm: VmId,
+    },
+    /// Runs a job on virtual addresses.
+    Launch(Launch),
 }
 
 /// A built-in kernel; all begin at offset 0 of their list.

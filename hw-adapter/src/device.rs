@@ -7,6 +7,7 @@ use crate::command::{MemorySpace, Segment, Submission};
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
 use crate::timeline::{TimelineId, WaitError};
+use crate::vm::{PteEntry, VmId, VmReport};
 
 /// Names an engine of one device: its index in [`DeviceProperties::engines`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,8 @@ pub enum EngineKind {
     Copy,
     /// Runs kernels.
     Compute,
+    /// Writes page tables.
+    Bind,
 }
 
 /// What a device says about itself; it does not change.
@@ -108,8 +111,8 @@ pub trait Device: Send + Sync + Debug {
     /// A refused submission changes nothing. [`DeviceError::UnknownEngine`],
     /// [`DeviceError::UnknownTimeline`], [`DeviceError::ValueNotIncreasing`],
     /// [`DeviceError::WaitsForItself`], [`DeviceError::SegmentOutOfBounds`],
-    /// [`DeviceError::ListTooShort`], [`DeviceError::Overlap`], [`DeviceError::Stopped`], and
-    /// for a copy with hooks [`DeviceError::NoRescueMemory`].
+    /// [`DeviceError::ListTooShort`], [`DeviceError::Overlap`], [`DeviceError::NotAPage`],
+    /// [`DeviceError::Stopped`], and for a copy with hooks [`DeviceError::NoRescueMemory`].
     /// Everything else arrives in the outcome, and either at the submission's hooks or in
     /// [`Device::take_faults`].
     fn submit(&self, engine: EngineId, submission: Submission) -> Result<(), DeviceError>;
@@ -144,6 +147,15 @@ pub trait Device: Send + Sync + Debug {
     /// [`DeviceError::Stopped`] when there is nothing left to reset.
     fn reset(&self) -> Result<(), DeviceError>;
 
+    /// Ends the command in progress on one engine with [`DeviceError::Reset`]: one that hangs at
+    /// once, a [`Command::Launch`](crate::Command::Launch) before its next piece; every other one
+    /// finishes. What is queued goes on, and nothing happens when nothing is in progress. Does
+    /// not wait.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownEngine`].
+    fn reset_engine(&self, engine: EngineId) -> Result<(), DeviceError>;
+
     /// Whether the device is lost: what is submitted now ends with [`DeviceError::Lost`], and
     /// the content of its own memory is gone. [`Device::reset`] brings the device back.
     fn is_lost(&self) -> bool;
@@ -169,4 +181,46 @@ pub trait Device: Send + Sync + Debug {
     /// [`DeviceError::NotMapped`] for bytes that are not mapped or named twice, if the device
     /// knows.
     fn unmap_dma(&self, segments: &[Segment]) -> Result<(), DeviceError>;
+
+    /// Makes an address space with nothing mapped.
+    ///
+    /// # Units
+    /// Multiples of [`PAGE_BYTES`](crate::PAGE_BYTES).
+    ///
+    /// # Errors
+    /// [`DeviceError::VmExists`], [`DeviceError::NotAPage`], [`DeviceError::OutsideVm`] for what
+    /// an address cannot name, [`DeviceError::PageTableMemory`].
+    fn create_vm(&self, vm: VmId, start: u64, bytes: u64) -> Result<(), DeviceError>;
+
+    /// Ends an address space: what is queued on it ends with [`DeviceError::UnknownVm`], a job at
+    /// work before its next piece. Afterwards no job uses memory through it.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownVm`].
+    fn destroy_vm(&self, vm: VmId) -> Result<(), DeviceError>;
+
+    /// Gets the memory that page tables need for any later
+    /// [`Command::WritePtes`](crate::Command::WritePtes) in a range, wholly or, on an error, not
+    /// at all: an accepted bind then does not fail for memory. It stays until the address space
+    /// ends, also through a reset; a second reservation of a range needs no more.
+    ///
+    /// # Units
+    /// Multiples of [`PAGE_BYTES`](crate::PAGE_BYTES).
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownVm`], [`DeviceError::NotAPage`], [`DeviceError::OutsideVm`],
+    /// [`DeviceError::PageTableMemory`].
+    fn reserve_ptes(&self, vm: VmId, address: u64, bytes: u64) -> Result<(), DeviceError>;
+
+    /// What an address space holds now.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownVm`].
+    fn vm_report(&self, vm: VmId) -> Result<VmReport, DeviceError>;
+
+    /// The first so many pages of an address space that are mapped or sparse, by address.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownVm`].
+    fn page_table(&self, vm: VmId, limit: usize) -> Result<Vec<PteEntry>, DeviceError>;
 }

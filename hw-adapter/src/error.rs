@@ -5,6 +5,7 @@ use std::{fmt, io};
 use crate::command::{MemorySpace, Segment};
 use crate::device::EngineId;
 use crate::timeline::{Point, TimelineId};
+use crate::vm::{Access, PAGE_BYTES, VM_ADDRESS_BITS, VmFaultReason, VmId};
 
 /// Which segment list of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,8 +127,9 @@ pub enum DeviceError {
         /// The size of the memory in bytes.
         size: u64,
     },
-    /// The device was reset before the command began; it touched nothing.
-    #[error("the device was reset before the command began")]
+    /// The device was reset before the command began, and it touched nothing; or its engine was
+    /// reset while it was in progress.
+    #[error("the device or its engine was reset")]
     Reset,
     /// The device has stopped; the command touched nothing.
     #[error("the device has stopped")]
@@ -181,6 +183,46 @@ pub enum DeviceError {
     /// [`Hooks`](crate::Hooks).
     #[error("it would use content that is lost")]
     Poisoned,
+    /// A job used an address that it cannot use. All before it in the order of the job's work
+    /// was done.
+    #[error("job {job} on {vm} cannot {access} at {address:#x}: {why}")]
+    VmFault {
+        /// The address space.
+        vm: VmId,
+        /// The job.
+        job: u64,
+        /// The first such byte.
+        address: u64,
+        /// What the job did with it.
+        access: Access,
+        /// Why it cannot.
+        why: VmFaultReason,
+    },
+    /// The device has no such address space, or no longer.
+    #[error("{0} does not exist")]
+    UnknownVm(VmId),
+    /// The device has this address space already.
+    #[error("{0} exists already")]
+    VmExists(VmId),
+    /// A range leaves its address space, or an address space leaves what addresses can name.
+    #[error("{bytes} bytes at {address:#x} leave {vm} or the {bits} bits of an address", bits = VM_ADDRESS_BITS)]
+    OutsideVm {
+        /// The address space.
+        vm: VmId,
+        /// Where the range begins.
+        address: u64,
+        /// Its length.
+        bytes: u64,
+    },
+    /// There is no memory for page tables.
+    #[error("no memory for page tables")]
+    PageTableMemory,
+    /// An address, offset or length is not a multiple of a page.
+    #[error("{value:#x} is not a multiple of {page} bytes", page = PAGE_BYTES)]
+    NotAPage {
+        /// The number.
+        value: u64,
+    },
     /// The operating system gives no address space for a memory of this size.
     #[error("no address space for a memory of {bytes} bytes")]
     Reserve {

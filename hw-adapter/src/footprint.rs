@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::command::{Command, Kernel, MemorySpace, Segment};
 use crate::error::{DeviceError, ListSide};
 use crate::runs::Runs;
+use crate::vm_check;
 
 /// Bytes of one memory that a command uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(crate) struct Span {
 ///
 /// # Invariants
 /// Sorted by start, not empty, and disjoint. `claim` rests its safety on that; it holds
-/// because [`Spans::new`] is the only way to make one.
+/// because [`Spans::new`] and [`Spans::cover`] are the only ways to make one.
 #[derive(Clone, Debug)]
 pub(crate) struct Spans(Store);
 
@@ -61,6 +62,19 @@ impl Spans {
         Spans(Store::Few([span, Span::default()], 1))
     }
 
+    /// Sorts and merges; spans that overlap become one, written if one of them is. The flag says
+    /// that something is written and used a second time.
+    pub(crate) fn cover(mut spans: Vec<Span>) -> (Spans, bool) {
+        let mut kept = spans.clone();
+        match Spans::new(&mut spans) {
+            Ok(spans) => (spans, false),
+            Err(_) => {
+                unite(&mut kept);
+                (Spans(Store::of(&kept)), true)
+            }
+        }
+    }
+
     /// Sorts and merges. The error is a range that is written and used a second time.
     pub(crate) fn new(spans: &mut Vec<Span>) -> Result<Spans, (u64, u64)> {
         sort(spans);
@@ -79,13 +93,32 @@ impl Spans {
             }
         }
         spans.truncate(last + 1);
-        Ok(Spans(match **spans {
-            [] => return Ok(Spans::none()),
+        Ok(Spans(Store::of(spans)))
+    }
+}
+
+impl Store {
+    fn of(spans: &[Span]) -> Store {
+        match *spans {
+            [] => Store::Few([Span::default(); 2], 0),
             [a] => Store::Few([a, Span::default()], 1),
             [a, b] => Store::Few([a, b], 2),
-            _ => Store::Many(Arc::from(&**spans)),
-        }))
+            _ => Store::Many(Arc::from(spans)),
+        }
     }
+}
+
+/// See [`Spans::cover`].
+fn unite(spans: &mut Vec<Span>) {
+    sort(spans);
+    spans.dedup_by(|next, open| {
+        let one = next.start < open.end || next.start == open.end && next.write == open.write;
+        if one {
+            open.end = open.end.max(next.end);
+            open.write |= next.write;
+        }
+        one
+    });
 }
 
 /// Sorts by start; spans that touch may become one.
@@ -194,7 +227,11 @@ pub(crate) fn windows(command: &Command) -> [Option<Window<'_>>; 2] {
         })
     };
     match command {
-        Command::Nop => [None, None],
+        // What jobs use is claimed piece by piece.
+        Command::Nop
+        | Command::WritePtes { .. }
+        | Command::InvalidateTlb { .. }
+        | Command::Launch(_) => [None, None],
         Command::Copy {
             src,
             dst,
@@ -251,6 +288,9 @@ fn collect(
     vram: &mut Vec<Span>,
     system: &mut Vec<Span>,
 ) -> Result<Footprint, DeviceError> {
+    if let Command::WritePtes { writes, .. } = command {
+        vm_check::check(writes, sizes)?;
+    }
     for window in windows(command).into_iter().flatten() {
         check_window(&window, sizes)?;
         for run in Runs::new(window.list, window.offset, window.bytes) {
@@ -278,7 +318,7 @@ fn collect(
     })
 }
 
-fn check_window(window: &Window<'_>, sizes: Sizes) -> Result<(), DeviceError> {
+pub(crate) fn check_window(window: &Window<'_>, sizes: Sizes) -> Result<(), DeviceError> {
     let side = window.side;
     let mut available = 0_u64;
     for (index, segment) in window.list.iter().enumerate() {

@@ -108,6 +108,8 @@ pub mod sim;
 mod sync;
 mod system;
 mod timeline;
+mod vm;
+mod vm_check;
 
 pub use command::{Check, Command, Kernel, MemorySpace, Segment, Submission};
 pub use device::{
@@ -118,4 +120,8 @@ pub use hooks::{CpuAccess, Hooks};
 pub use outcome::{Outcome, OutcomeValue};
 pub use pattern::{CheckReport, PatternKey};
 pub use system::SystemMemory;
-pub use timeline::{Interrupt, Point, TimelineError, TimelineId, Timelines, WaitError};
+pub use timeline::{Interrupt, Point, TimelineError, TimelineId, Timelines, WaitError, Watcher};
+pub use vm::{
+    Access, Backing, Launch, PAGE_BYTES, PteEntry, PteTarget, PteWrite, VM_ADDRESS_BITS,
+    VmFaultReason, VmId, VmKernel, VmRange, VmReport,
+};

@@ -14,6 +14,8 @@ pub enum OutcomeValue {
     Done,
     /// It compared contents. Corruption is an answer, not a failure.
     Checked(CheckReport),
+    /// It added up words.
+    Checksum(u64),
     /// It read these bytes.
     Bytes(Vec<u8>),
     /// It failed.

@@ -1,8 +1,10 @@
 //! Timelines: monotone counters that stand for finished work.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::sync::{lock, sleep};
@@ -89,11 +91,32 @@ impl Interrupt {
     }
 }
 
+/// Who is told that a point is reached.
+pub trait Watcher: Send + Sync {
+    /// Called once, on the thread that let the timeline reach the point; nothing of the timeline
+    /// is locked. It must not wait. A panic harms nobody.
+    fn reached(&self, point: Point);
+}
+
+/// Calls a watcher.
+fn tell(watcher: &dyn Watcher, point: Point) {
+    // Who advances a timeline is not to suffer for others.
+    let _ = catch_unwind(AssertUnwindSafe(|| watcher.reached(point)));
+}
+
+/// Who waits for a timeline.
+#[derive(Default)]
+struct Waiters {
+    /// How many threads sleep on `reached`: advancing wakes nobody when it is 0.
+    asleep: u32,
+    /// By value.
+    watchers: VecDeque<(u64, Arc<dyn Watcher>)>,
+}
+
 #[derive(Default)]
 struct Slot {
     completed: AtomicU64,
-    /// How many threads sleep on `reached`: advancing wakes nobody when it is 0.
-    waiters: Mutex<u32>,
+    waiters: Mutex<Waiters>,
     reached: Condvar,
     name: OnceLock<Box<str>>,
 }
@@ -201,7 +224,7 @@ impl Timelines {
         let slot = self
             .slot(timeline)
             .ok_or(TimelineError::UnknownTimeline(timeline))?;
-        let waiters = lock(&slot.waiters);
+        let mut waiters = lock(&slot.waiters);
         let completed = slot.completed.load(Ordering::Relaxed);
         if value <= completed {
             return Err(TimelineError::NotIncreasing {
@@ -211,12 +234,43 @@ impl Timelines {
             });
         }
         slot.completed.store(value, Ordering::Release);
-        let wake = *waiters > 0;
+        let wake = waiters.asleep > 0;
+        let told = match waiters.watchers.is_empty() {
+            true => VecDeque::new(),
+            false => {
+                let due = waiters.watchers.partition_point(|(at, _)| *at <= value);
+                let later = waiters.watchers.split_off(due);
+                std::mem::replace(&mut waiters.watchers, later)
+            }
+        };
         drop(waiters);
         if wake {
             slot.reached.notify_all();
         }
+        for (value, watcher) in told {
+            tell(&*watcher, Point { timeline, value });
+        }
         Ok(())
+    }
+
+    /// Has `watcher` told once when the point is reached: by the thread that advances the
+    /// timeline, or here and now if it is reached already. `false`, and nobody told, for an
+    /// unknown timeline.
+    pub fn watch(&self, point: Point, watcher: Arc<dyn Watcher>) -> bool {
+        let Some(slot) = self.slot(point.timeline) else {
+            return false;
+        };
+        let mut waiters = lock(&slot.waiters);
+        // Looked at under the lock that `advance` takes: nobody is told twice, or never.
+        if slot.completed.load(Ordering::Acquire) < point.value {
+            let watchers = &mut waiters.watchers;
+            let place = watchers.partition_point(|(at, _)| *at <= point.value);
+            watchers.insert(place, (point.value, watcher));
+            return true;
+        }
+        drop(waiters);
+        tell(&*watcher, point);
+        true
     }
 
     /// Waits until the point is reached; `None` waits for ever.
@@ -246,7 +300,7 @@ impl Timelines {
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut waiters = lock(&slot.waiters);
-        *waiters += 1;
+        waiters.asleep += 1;
         let result = loop {
             if slot.completed.load(Ordering::Acquire) >= point.value {
                 break Ok(());
@@ -261,7 +315,7 @@ impl Timelines {
                 break Err(WaitError::TimedOut);
             }
         };
-        *waiters -= 1;
+        waiters.asleep -= 1;
         result
     }
 
@@ -271,7 +325,7 @@ impl Timelines {
         for id in 0..self.count.load(Ordering::Acquire) {
             if let Some(slot) = self.slot(TimelineId(id)) {
                 // The lock orders the flag before any sleep that has not begun.
-                if *lock(&slot.waiters) > 0 {
+                if lock(&slot.waiters).asleep > 0 {
                     slot.reached.notify_all();
                 }
             }

@@ -20,6 +20,8 @@ pub struct SimConfig {
     pub engines: Vec<(String, EngineKind)>,
     /// Whether engines reach only the system memory that is mapped for them; otherwise all.
     pub iommu: bool,
+    /// Memory for the page tables of all address spaces, in bytes.
+    pub page_table_bytes: u64,
     /// How long a command may make no progress. One that works is never ended.
     pub timeout: Duration,
     /// What the device does wrong, from the first submission on.
@@ -30,7 +32,7 @@ pub struct SimConfig {
 
 impl SimConfig {
     /// An honest device with a granule of 4096 bytes, a copy engine and a compute engine, an
-    /// IOMMU, and a patience of 2 seconds.
+    /// IOMMU, 1 GiB for page tables, and a patience of 2 seconds.
     pub fn new(name: &str, vram_bytes: u64) -> SimConfig {
         SimConfig {
             name: name.to_owned(),
@@ -41,6 +43,7 @@ impl SimConfig {
                 ("compute".to_owned(), EngineKind::Compute),
             ],
             iommu: true,
+            page_table_bytes: 1 << 30,
             timeout: Duration::from_secs(2),
             faults: Vec::new(),
             fault_seed: 0,
@@ -53,6 +56,19 @@ impl SimConfig {
             .map(|index| (format!("copy{index}"), EngineKind::Copy))
             .chain([("compute".to_owned(), EngineKind::Compute)])
             .collect();
+        self
+    }
+
+    /// With so many more compute engines, `ring0` and so on, behind those that are there.
+    pub fn rings(mut self, count: u32) -> SimConfig {
+        let rings = (0..count).map(|index| (format!("ring{index}"), EngineKind::Compute));
+        self.engines.extend(rings);
+        self
+    }
+
+    /// With an engine for page tables, `bind`, behind those that are there.
+    pub fn bind_engine(mut self) -> SimConfig {
+        self.engines.push(("bind".to_owned(), EngineKind::Bind));
         self
     }
 

@@ -46,6 +46,10 @@ struct State {
     losses: u64,
     /// The running command makes no progress.
     hung: bool,
+    /// The number of the submission in progress.
+    running: Option<u64>,
+    /// The number of the submission that an engine reset ends.
+    ends: Option<u64>,
     /// The hung command is to be ended as if the device's patience were over.
     time_out: bool,
     /// A reset is clearing memory: new entries do not begin.
@@ -214,6 +218,7 @@ impl Engine {
                         }
                         // A step is used up when the command begins; only a held engine has any.
                         state.steps = state.steps.saturating_sub(1);
+                        state.running = Some(entry.number);
                         return Next::Run(entry);
                     }
                 }
@@ -233,6 +238,9 @@ impl Engine {
         let error = loop {
             if let Some(error) = state.cancels(entry) {
                 break error;
+            }
+            if state.ends == Some(entry.number) {
+                break DeviceError::Reset;
             }
             if state.time_out {
                 break DeviceError::TimedOut;
@@ -257,10 +265,30 @@ impl Engine {
         self.work.notify_one();
     }
 
+    /// Whether a command in progress goes on.
+    ///
+    /// # Errors
+    /// [`DeviceError::Reset`] when the engine was reset meanwhile.
+    pub(super) fn goes_on(&self, entry: &Entry) -> Result<(), DeviceError> {
+        match lock(&self.state).ends == Some(entry.number) {
+            true => Err(DeviceError::Reset),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the command in progress, if it can be ended.
+    pub(crate) fn end_running(&self) {
+        let mut state = lock(&self.state);
+        state.ends = state.running;
+        drop(state);
+        self.work.notify_one();
+    }
+
     /// An entry has ended, and everybody knows how.
     pub(super) fn ended(&self) {
         let mut state = lock(&self.state);
         state.finished += 1;
+        state.running = None;
         let wake = state.observers > 0;
         drop(state);
         if wake {

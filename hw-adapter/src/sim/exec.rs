@@ -2,7 +2,7 @@
 
 use crate::bulk::{self, Batch, Way};
 use crate::claim::Claim;
-use crate::command::{Check, Command, Kernel, MemorySpace, Segment};
+use crate::command::{Check, Command, Kernel, MemorySpace};
 use crate::error::DeviceError;
 use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
@@ -44,7 +44,7 @@ impl<'a> Access<'a> {
     }
 
     /// Copies as many bytes as `to` has. `next` is what will be read after that.
-    fn copy(
+    pub(crate) fn copy(
         &mut self,
         from: Run,
         to: Run,
@@ -78,6 +78,17 @@ impl<'a> Access<'a> {
     }
 }
 
+/// Lets `work` move bytes in one way, all of them claimed in `access`.
+pub(crate) fn batched<R>(
+    access: &mut Access<'_>,
+    way: Way,
+    work: impl FnOnce(&mut Access<'_>, &Batch) -> R,
+) -> R {
+    // SAFETY: the work reaches bytes only by claims in `access`, which outlives the batch and is
+    // used by nobody else meanwhile.
+    unsafe { bulk::batch(way, |batch| work(access, batch)) }
+}
+
 /// Executes a command whose bytes are claimed in `access`.
 pub(crate) fn execute(
     command: &Command,
@@ -95,10 +106,9 @@ pub(crate) fn execute(
         } => {
             let source = Runs::new(src, *src_offset, *bytes);
             let destination = Runs::new(dst, *dst_offset, *bytes);
-            let work = |batch: &Batch| copy(source, destination, access, batch);
-            // SAFETY: the bytes are claimed in `access`, which outlives the batch and is used
-            // by nobody else meanwhile.
-            unsafe { bulk::batch(Way::to_copy(*bytes), work) }?;
+            batched(access, Way::to_copy(*bytes), |access, batch| {
+                copy(source, destination, access, batch)
+            })?;
             add(&counters.copied, *bytes);
             Ok(OutcomeValue::Done)
         }
@@ -109,13 +119,17 @@ pub(crate) fn execute(
             pattern,
         } => {
             let runs = Runs::new(dst, *offset, *bytes);
-            let work = |batch: &Batch| fill(runs, *pattern, access, batch);
-            // SAFETY: as for a copy.
-            unsafe { bulk::batch(Way::to_fill(*bytes), work) }?;
+            batched(access, Way::to_fill(*bytes), |access, batch| {
+                fill(runs, *pattern, access, batch)
+            })?;
             add(&counters.filled, *bytes);
             Ok(OutcomeValue::Done)
         }
         Command::Run(kernel) => run(kernel, access, counters),
+        // They use no bytes that were claimed before.
+        Command::WritePtes { .. } | Command::InvalidateTlb { .. } | Command::Launch(_) => {
+            Err(DeviceError::Bug("a command of the MMU on claimed bytes"))
+        }
         Command::Read { src, offset, bytes } => {
             let data = read(Runs::new(src, *offset, *bytes), *bytes, access)?;
             add(&counters.read, *bytes);
@@ -222,7 +236,12 @@ fn run(
             new,
             check,
         } => {
-            let report = rewrite(mem, *bytes, *old, *new, *check, access)?;
+            let mut report = CheckReport::default();
+            let mut offset = 0;
+            for run in Runs::new(mem, 0, *bytes) {
+                rewrite(access.write(run)?, offset, *old, *new, *check, &mut report);
+                offset += run.bytes;
+            }
             (OutcomeValue::Checked(report), bytes)
         }
     };
@@ -230,30 +249,25 @@ fn run(
     Ok(outcome)
 }
 
-/// Block by block, so that what is written was just brought into the nearest cache.
-fn rewrite(
-    mem: &[Segment],
-    bytes: u64,
+/// Block by block, so that what is written was just brought into the nearest cache. The piece
+/// begins at the logical `offset`.
+pub(crate) fn rewrite(
+    mut place: &mut [u8],
+    mut offset: u64,
     old: PatternKey,
     new: PatternKey,
     check: Check,
-    access: &mut Access<'_>,
-) -> Result<CheckReport, DeviceError> {
-    let mut report = CheckReport::default();
-    let mut offset = 0;
-    for run in Runs::new(mem, 0, bytes) {
-        let mut place = access.write(run)?;
-        while !place.is_empty() {
-            let to_block_end = Check::BLOCK - offset % Check::BLOCK;
-            let len = place.len().min(to_block_end as usize);
-            let (block, rest) = place.split_at_mut(len);
-            if check.covers(offset / Check::BLOCK) {
-                report.add(&pattern::check(block, offset, old));
-            }
-            pattern::write(block, offset, new);
-            offset += len as u64;
-            place = rest;
+    report: &mut CheckReport,
+) {
+    while !place.is_empty() {
+        let to_block_end = Check::BLOCK - offset % Check::BLOCK;
+        let len = place.len().min(to_block_end as usize);
+        let (block, rest) = place.split_at_mut(len);
+        if check.covers(offset / Check::BLOCK) {
+            report.add(&pattern::check(block, offset, old));
         }
+        pattern::write(block, offset, new);
+        offset += len as u64;
+        place = rest;
     }
-    Ok(report)
 }

@@ -11,6 +11,7 @@ mod engine;
 mod exec;
 mod faults;
 mod iommu;
+mod mmu;
 mod sabotage;
 mod statistics;
 mod work;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use config::SimConfig;
 pub use control::SimControl;
 pub use faults::{FAULT_HELP, FaultRule, FaultRuleError, Which};
+pub use mmu::MmuStatistics;
 pub use sabotage::Sabotage;
 pub use statistics::{EngineStatistics, SimStatistics};
 
@@ -36,10 +38,12 @@ use crate::hooks::CpuAccess;
 use crate::sync::lock;
 use crate::system::SystemMemory;
 use crate::timeline::{Timelines, WaitError};
+use crate::vm::{PteEntry, VmId, VmReport};
 use engine::Engine;
 use exec::Access;
 use faults::{Faults, Rules};
 use iommu::Iommu;
+use mmu::Mmu;
 use statistics::Counters;
 
 /// How many faults the log keeps.
@@ -64,6 +68,7 @@ pub(crate) struct Shared {
     sabotage: sabotage::Plans,
     faults: Faults,
     iommu: Iommu,
+    mmu: Mmu,
     /// How long a hung command is left alone.
     timeout: Duration,
     /// What the CPU does by its own way.
@@ -127,6 +132,7 @@ impl Sim {
             timelines,
             vram,
             iommu: Iommu::new(config.iommu, system.size()),
+            mmu: Mmu::new(config.page_table_bytes),
             system,
             engines,
             log: Mutex::default(),
@@ -236,6 +242,11 @@ impl Device for Sim {
         self.shared.reset()
     }
 
+    fn reset_engine(&self, engine: EngineId) -> Result<(), DeviceError> {
+        self.shared.engine(engine)?.end_running();
+        Ok(())
+    }
+
     fn is_lost(&self) -> bool {
         self.shared.faults.is_lost()
     }
@@ -254,6 +265,31 @@ impl Device for Sim {
 
     fn unmap_dma(&self, segments: &[Segment]) -> Result<(), DeviceError> {
         self.shared.iommu.unmap(segments)
+    }
+
+    fn create_vm(&self, vm: VmId, start: u64, bytes: u64) -> Result<(), DeviceError> {
+        self.shared.mmu.create(vm, start, bytes)
+    }
+
+    fn destroy_vm(&self, vm: VmId) -> Result<(), DeviceError> {
+        self.shared.mmu.destroy(vm)
+    }
+
+    fn reserve_ptes(&self, vm: VmId, address: u64, bytes: u64) -> Result<(), DeviceError> {
+        let space = self.shared.mmu.space(vm)?;
+        if self.shared.faults.fail_pte_reservation() {
+            self.shared.faults.inject();
+            return Err(DeviceError::PageTableMemory);
+        }
+        space.reserve(address, bytes)
+    }
+
+    fn vm_report(&self, vm: VmId) -> Result<VmReport, DeviceError> {
+        Ok(self.shared.mmu.space(vm)?.report())
+    }
+
+    fn page_table(&self, vm: VmId, limit: usize) -> Result<Vec<PteEntry>, DeviceError> {
+        Ok(self.shared.mmu.space(vm)?.entries(limit))
     }
 }
 
@@ -277,6 +313,7 @@ impl Shared {
             cpu: self.cpu.snapshot(),
             faults_injected: self.faults.injected(),
             dma_mapped: self.iommu.bytes(),
+            mmu: self.mmu.statistics(),
         }
     }
 
@@ -341,6 +378,7 @@ impl Shared {
                 result => break result,
             }
         };
+        self.mmu.clear();
         let rules = self.faults.rules();
         if rules.losses == losses {
             self.faults.set_lost(false);

@@ -14,7 +14,7 @@ use super::Shared;
 use super::engine::Engine;
 use super::exec;
 
-/// A mistake that the device is told to make, once.
+/// A mistake that the device is told to make, once unless it says otherwise.
 ///
 /// Commands are counted over all engines in the order in which they begin, from the request
 /// on, without [`Command::Nop`]: 0 is the next one. The list meant is the one that the
@@ -46,6 +46,9 @@ pub enum Sabotage {
         /// The byte, whose lowest bit flips.
         offset: u64,
     },
+    /// Translations are not forgotten from now on, whatever
+    /// [`Command::InvalidateTlb`] says; `false` ends that.
+    IgnoreInvalidations(bool),
 }
 
 /// What to do to a command that is about to run.
@@ -97,6 +100,7 @@ impl Sabotage {
             Sabotage::SwapSegments { nth_command, a, b } => {
                 shared.sabotage.arm(nth_command, Plan::Swap(a, b));
             }
+            Sabotage::IgnoreInvalidations(ignore) => shared.mmu.ignore_invalidations(ignore),
             Sabotage::FlipBit { memory, offset } => {
                 let memory = match memory {
                     MemorySpace::Vram => &shared.vram,
@@ -153,7 +157,10 @@ pub(crate) fn perform(
 /// The list that a command writes, or reads if it writes none.
 fn list_mut(command: &mut Command) -> Option<&mut Arc<[Segment]>> {
     match command {
-        Command::Nop => None,
+        Command::Nop
+        | Command::WritePtes { .. }
+        | Command::InvalidateTlb { .. }
+        | Command::Launch(_) => None,
         Command::Copy { dst, .. }
         | Command::Fill { dst, .. }
         | Command::Write { dst, .. }

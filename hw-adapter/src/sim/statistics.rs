@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::MmuStatistics;
+
 /// What the engines of a device have done, indexed as its engines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SimStatistics {
@@ -14,6 +16,8 @@ pub struct SimStatistics {
     pub faults_injected: u64,
     /// Bytes of system memory that are mapped now; 0 without an IOMMU.
     pub dma_mapped: u64,
+    /// What the MMU has done.
+    pub mmu: MmuStatistics,
 }
 
 impl SimStatistics {

@@ -15,6 +15,7 @@ use super::cpu::HookCpu;
 use super::engine::{Engine, Entry, Next};
 use super::exec::{self, Access};
 use super::faults::Verdict;
+use super::mmu;
 use super::sabotage;
 use super::statistics::{Counters, add};
 
@@ -60,7 +61,12 @@ fn run(shared: &Shared, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, 
 fn perform(shared: &Shared, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError> {
     // Counts the command, whatever becomes of it.
     let mistake = shared.sabotage.due(&entry.command);
+    let lists = !matches!(
+        entry.command,
+        Command::WritePtes { .. } | Command::InvalidateTlb { .. } | Command::Launch(_)
+    );
     if entry.verdict == Verdict::Honest
+        && lists
         && let Some(plan) = mistake
     {
         return sabotage::perform(shared, engine, &entry.command, plan);
@@ -70,13 +76,48 @@ fn perform(shared: &Shared, engine: &Engine, entry: &Entry) -> Result<OutcomeVal
         shared.faults.inject();
         return Err(engine.hang(entry, shared.timeout));
     }
-    let mut access = shared.access(&entry.footprint)?;
-    if entry.verdict == Verdict::Fail {
+    let fails = entry.verdict == Verdict::Fail;
+    if fails {
         shared.faults.inject();
+    }
+    if !lists {
+        return translate(shared, engine, entry, fails);
+    }
+    let mut access = shared.access(&entry.footprint)?;
+    if fails {
         damage(&entry.command, &mut access)?;
         return Err(DeviceError::Injected);
     }
     exec::execute(&entry.command, &mut access, &engine.counters)
+}
+
+/// Performs what goes through the MMU.
+fn translate(
+    shared: &Shared,
+    engine: &Engine,
+    entry: &Entry,
+    fails: bool,
+) -> Result<OutcomeValue, DeviceError> {
+    let done = |()| OutcomeValue::Done;
+    let result = match &entry.command {
+        Command::WritePtes { vm, writes } if fails => shared.mmu.write_half(*vm, writes).map(done),
+        Command::WritePtes { vm, writes } => shared.mmu.write(*vm, writes).map(done),
+        Command::InvalidateTlb { vm } if !fails => shared.mmu.invalidate(*vm).map(done),
+        Command::Launch(launch) if fails => {
+            mmu::damage(shared, launch, &engine.counters, DAMAGE);
+            Err(DeviceError::Injected)
+        }
+        Command::Launch(launch) => {
+            let go = || engine.goes_on(entry);
+            mmu::launch(shared, launch, &engine.counters, &go)
+        }
+        _ => Ok(OutcomeValue::Done),
+    };
+    if fails {
+        result.and(Err(DeviceError::Injected))
+    } else {
+        result
+    }
 }
 
 /// Overwrites the first half of what a command would write.
@@ -120,9 +161,6 @@ fn finish(
 ) {
     let owned = entry.hooks.is_some();
     let result = result.or_else(|error| rescue(shared, engine, &entry, error));
-    // Whoever sees the end knows that the hooks are gone.
-    let hooks = entry.hooks.take();
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(hooks)));
     let value = result.unwrap_or_else(|error| {
         if !owned {
             shared.log(Fault {
@@ -134,6 +172,15 @@ fn finish(
         }
         OutcomeValue::Failed(error)
     });
+    // Whoever sees the end knows that the hooks are gone. They may panic when they are called and
+    // when they go.
+    let hooks = entry.hooks.take();
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        if let Some(hooks) = &hooks {
+            hooks.ended(&value);
+        }
+    }));
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(hooks)));
     if let Some(outcome) = entry.outcome {
         outcome.fill(value);
     }

@@ -117,13 +117,22 @@ impl Faults {
 
     /// Counts a mapping; whether it fails.
     pub(crate) fn fail_dma_map(&self) -> bool {
-        let fails = |mut rules: MutexGuard<'_, Rules>| {
-            rules.count(|rule| match rule {
-                FaultRule::FailDmaMap(which) => Some(which),
-                _ => None,
-            })
-        };
-        self.armed().is_some_and(fails)
+        self.fail(|rule| match rule {
+            FaultRule::FailDmaMap(which) => Some(which),
+            _ => None,
+        })
+    }
+
+    /// Counts a reservation of page tables; whether it fails.
+    pub(crate) fn fail_pte_reservation(&self) -> bool {
+        self.fail(|rule| match rule {
+            FaultRule::FailPteReservation(which) => Some(which),
+            _ => None,
+        })
+    }
+
+    fn fail(&self, which: impl Fn(FaultRule) -> Option<Which>) -> bool {
+        self.armed().is_some_and(|mut rules| rules.count(which))
     }
 }
 
@@ -167,6 +176,7 @@ impl Rules {
         }
         let copy = copy && kind == EngineKind::Copy;
         let job = kind == EngineKind::Compute;
+        let ptes = matches!(command, Command::WritePtes { .. });
         let seed = self.seed;
         let mut verdict = Verdict::Honest;
         for (index, armed) in (0..).zip(&mut self.armed) {
@@ -175,6 +185,7 @@ impl Rules {
                 FaultRule::HangCopy(which) if copy => (which, Verdict::Hang),
                 FaultRule::FailJob(which) if job => (which, Verdict::Fail),
                 FaultRule::HangJob(which) if job => (which, Verdict::Hang),
+                FaultRule::FailPteWrite(which) if ptes => (which, Verdict::Fail),
                 FaultRule::LoseDevice { .. } => {
                     armed.count += 1;
                     continue;

@@ -55,6 +55,12 @@ pub enum FaultRule {
     /// Calls of [`Device::map_dma`](crate::Device::map_dma) fail with
     /// [`DeviceError::DmaMap`](crate::DeviceError::DmaMap).
     FailDmaMap(Which),
+    /// Every [`Command::WritePtes`](crate::Command::WritePtes), on any engine, writes the first
+    /// half and fails with [`DeviceError::Injected`](crate::DeviceError::Injected).
+    FailPteWrite(Which),
+    /// Calls of [`Device::reserve_ptes`](crate::Device::reserve_ptes) fail with
+    /// [`DeviceError::PageTableMemory`](crate::DeviceError::PageTableMemory).
+    FailPteReservation(Which),
 }
 
 /// Teaches the text form of [`FaultRule`], one line each.
@@ -70,6 +76,8 @@ the same operations in every run.
   refuse fallback                     the CPU may not redo a failed copy
   fail allocation of fallback WHICH   there is no memory to prepare the redoing of a copy
   fail dma map WHICH                  system memory cannot be mapped for the device
+  fail pte write WHICH                page table writes do half, and fail
+  fail pte reservation WHICH          there is no memory for page tables
 
 WHICH is one of
   N          the N-th one, counted from 1
@@ -87,6 +95,8 @@ Examples
   refuse fallback
   fail allocation of fallback 2
   fail dma map every 7
+  fail pte write 2
+  fail pte reservation 10%
 ";
 
 /// Parts per million in one percent.
@@ -123,6 +133,8 @@ impl fmt::Display for FaultRule {
                 write!(f, "fail allocation of fallback{which}")
             }
             FaultRule::FailDmaMap(which) => write!(f, "fail dma map{which}"),
+            FaultRule::FailPteWrite(which) => write!(f, "fail pte write{which}"),
+            FaultRule::FailPteReservation(which) => write!(f, "fail pte reservation{which}"),
         }
     }
 }
@@ -265,22 +277,34 @@ impl FromStr for FaultRule {
         let rule = match verb {
             Verb::Fail => {
                 let what = words.choose(
-                    "copy, job, allocation of fallback, dma map",
+                    "copy, job, allocation of fallback, dma map, pte write, pte reservation",
                     &[
                         ("copy", FaultRule::FailCopy as Make),
                         ("job", FaultRule::FailJob),
                         ("allocation", FaultRule::FailFallbackAllocation),
                         ("dma", FaultRule::FailDmaMap),
+                        ("pte", FaultRule::FailPteWrite),
                     ],
                 )?;
-                match what(Which::All) {
+                let what = match what(Which::All) {
                     FaultRule::FailFallbackAllocation(_) => {
                         words.expect("of")?;
                         words.expect("fallback")?;
+                        what
                     }
-                    FaultRule::FailDmaMap(_) => words.expect("map")?,
-                    _ => {}
-                }
+                    FaultRule::FailDmaMap(_) => {
+                        words.expect("map")?;
+                        what
+                    }
+                    FaultRule::FailPteWrite(_) => words.choose(
+                        "write, reservation",
+                        &[
+                            ("write", FaultRule::FailPteWrite as Make),
+                            ("reservation", FaultRule::FailPteReservation),
+                        ],
+                    )?,
+                    _ => what,
+                };
                 what(words.which()?)
             }
             Verb::Hang => {

@@ -2,13 +2,15 @@
 
 use super::*;
 
-const MAKERS: [fn(Which) -> FaultRule; 6] = [
+const MAKERS: [fn(Which) -> FaultRule; 8] = [
     FaultRule::FailCopy,
     FaultRule::HangCopy,
     FaultRule::FailJob,
     FaultRule::HangJob,
     FaultRule::FailFallbackAllocation,
     FaultRule::FailDmaMap,
+    FaultRule::FailPteWrite,
+    FaultRule::FailPteReservation,
 ];
 
 fn random_which(random: &mut fastrand::Rng) -> Which {
@@ -22,11 +24,11 @@ fn random_which(random: &mut fastrand::Rng) -> Which {
 }
 
 fn random_rule(random: &mut fastrand::Rng) -> FaultRule {
-    match random.usize(0..8) {
-        6 => FaultRule::LoseDevice {
+    match random.usize(0..10) {
+        8 => FaultRule::LoseDevice {
             after: random.u64(..),
         },
-        7 => FaultRule::RefuseFallback,
+        9 => FaultRule::RefuseFallback,
         index => MAKERS[index](random_which(random)),
     }
 }
@@ -69,6 +71,8 @@ fn rules_mean_what_they_say() {
             FailFallbackAllocation(Every(2)),
         ),
         ("fail dma map 4", FailDmaMap(Nth(4))),
+        ("fail pte write 3", FailPteWrite(Nth(3))),
+        ("fail pte reservation", FailPteReservation(All)),
     ] {
         assert_eq!(text.parse(), Ok(rule), "{text}");
     }
@@ -78,7 +82,7 @@ fn rules_mean_what_they_say() {
 fn errors_name_the_word_and_what_is_possible() {
     let number = "a number from 1, every N, P%, or nothing for every one";
     let percent = "0% to 100%, with up to 4 decimals";
-    let after_fail = "copy, job, allocation of fallback, dma map";
+    let after_fail = "copy, job, allocation of fallback, dma map, pte write, pte reservation";
     for (text, word, possible) in [
         ("", "", "fail, hang, lose, refuse"),
         ("  \n", "", "fail, hang, lose, refuse"),
@@ -116,6 +120,7 @@ fn errors_name_the_word_and_what_is_possible() {
         ("fail allocation", "", "of"),
         ("fail allocation of copy", "copy", "fallback"),
         ("fail dma 3", "3", "map"),
+        ("fail pte 3", "3", "write, reservation"),
         ("lose", "", "device"),
         ("lose device 5", "5", "after"),
         ("lose device after", "", "a number"),

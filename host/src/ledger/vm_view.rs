@@ -5,7 +5,7 @@ use super::vm_facts::VmFacts;
 use gpumm_contract::facts::{Fact, MappingFact, VmBoFact, VmFact};
 use gpumm_contract::request::{Intent, SpanUse};
 use gpumm_contract::vm::{Mapping, VmConfig, VmId};
-use gpumm_contract::{BufferId, Point, TableId, TenantId};
+use gpumm_contract::{BufferId, Point, PointSet, TableId, TenantId};
 
 /// An address space at an accepted plan.
 ///
@@ -64,6 +64,16 @@ impl VmView {
     /// What a job on fresh members must wait for; reached points are not taken out.
     pub(crate) fn ready(&self) -> Option<Point> {
         self.facts.ready
+    }
+
+    /// Page-table writes and invalidations that may not be over; of one that has ended, the last.
+    pub(crate) fn written(&self) -> &PointSet {
+        &self.facts.written
+    }
+
+    /// Jobs on every member that may not be over.
+    pub(crate) fn busy(&self) -> &PointSet {
+        &self.facts.busy
     }
 
     /// By address.

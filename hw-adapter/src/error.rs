@@ -217,6 +217,15 @@ pub enum DeviceError {
     /// There is no memory for page tables.
     #[error("no memory for page tables")]
     PageTableMemory,
+    /// The page tables of the job's address space could not be written; the job did nothing.
+    #[error("the page tables of the address space are lost")]
+    PageTablesLost,
+    /// The job was not run: other jobs of its queue hung.
+    #[error("cancelled, because jobs of its queue have hung")]
+    Cancelled,
+    /// The job was not run: its queue was killed.
+    #[error("its queue was killed before it ran")]
+    Killed,
     /// An address, offset or length is not a multiple of a page.
     #[error("{value:#x} is not a multiple of {page} bytes", page = PAGE_BYTES)]
     NotAPage {

@@ -190,7 +190,9 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
             Intent::Read => buffer.home.readers.add(at),
             Intent::Write => {
                 buffer.home.writers.add(at);
-                buffer.content = Content::Valid;
+                if buffer.content != Content::Poisoned {
+                    buffer.content = Content::Valid;
+                }
             }
         }
     }

@@ -74,7 +74,8 @@ impl Check<'_> {
 
     /// Page tables are written by engines that write page tables or copy.
     ///
-    /// ORDER: writes and invalidations of one address space happen one after the other.
+    /// ORDER: writes and invalidations of one address space happen one after the other, and those
+    /// of a list of binds after what its client named.
     fn writes_ptes(&self, at: Point, vm: VmId) -> Result<(), Refusal> {
         let facts = self.vm(vm)?;
         match self.ledger.timelines.get(at.timeline).map(|t| t.role) {
@@ -82,14 +83,12 @@ impl Check<'_> {
             Some(_) => return Err(Refusal::NotAnEngine(at.timeline)),
             None => return Err(Refusal::Unknown("timeline", at.timeline.0.into())),
         }
-        self.vm_ordered(vm, at, facts.written.iter())?;
-        // What the client has its bind wait for is known here only.
-        match self.asked() {
-            Some(Request::Bind(bind)) if bind.vm == vm => {
-                self.vm_ordered(vm, at, bind.after.iter())
-            }
-            _ => Ok(()),
+        if let Some(Request::Bind(bind)) = self.asked()
+            && bind.vm == vm
+        {
+            self.vm_ordered(vm, at, bind.after.iter())?;
         }
+        self.vm_ordered(vm, at, facts.written.iter())
     }
 
     fn vm_ordered(

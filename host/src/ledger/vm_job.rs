@@ -3,7 +3,7 @@
 use super::request::Check;
 use super::vm_facts::VmFacts;
 use super::{Ledger, Refusal};
-use gpumm_contract::facts::Content;
+use gpumm_contract::facts::{Content, Role};
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{Intent, Submit, Used};
 use gpumm_contract::vm::VmId;
@@ -72,6 +72,9 @@ impl Check<'_> {
                 return Err(not_ready(point));
             }
         }
+        // A later job may write what this one reads: until then, it asks again.
+        let fresh = |&(buffer, _): &_| (buffer, self.is_read(buffer, ready));
+        let read: Vec<(BufferId, bool)> = named.iter().map(fresh).collect();
         for &(buffer, intent) in &named {
             self.job_uses(buffer, intent, at, submit.stamp);
         }
@@ -80,8 +83,8 @@ impl Check<'_> {
         }
         if let Some(facts) = self.vm_mut(vm) {
             facts.ready = ready;
-            for &(buffer, _) in &named {
-                facts.change(buffer, |bo| bo.fresh = true);
+            for (buffer, read) in read {
+                facts.change(buffer, |bo| bo.fresh = !read);
             }
         }
         if let Some(ready) = ready {
@@ -116,6 +119,18 @@ impl Check<'_> {
         let mut before = before.flat_map(|set| set.iter());
         let unseen = |&p: &Point| !self.ledger.is_job(p) && !self.ledger.covers(ready, p);
         Ok(before.find(unseen))
+    }
+
+    /// Whether something beside jobs and page-table writes may still read a buffer once its
+    /// address space is ready.
+    fn is_read(&self, buffer: BufferId, ready: Option<Point>) -> bool {
+        let role = |p: Point| self.ledger.timelines.get(p.timeline).map(|t| t.role);
+        let orders = |p: Point| !matches!(role(p), Some(Role::Job | Role::Bind));
+        let home = self.ledger.buffer(buffer).map(|b| b.allocation);
+        home.is_some_and(|home| {
+            let mut readers = self.ledger.uses_of(home).readers.iter();
+            readers.any(|p| orders(p) && !self.ledger.covers(ready, p))
+        })
     }
 
     fn job_uses(&mut self, buffer: BufferId, intent: Intent, at: Point, stamp: Stamp) {

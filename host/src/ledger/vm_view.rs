@@ -7,7 +7,7 @@ use crate::executor::Memory;
 use gpumm_contract::facts::{Fact, MappingFact, VmBoFact, VmFact};
 use gpumm_contract::request::{Intent, SpanUse};
 use gpumm_contract::vm::{Mapping, Span, VmConfig, VmId};
-use gpumm_contract::{BufferId, Point, TableId, TenantId};
+use gpumm_contract::{BufferId, Point, PointSet, TableId, TenantId};
 
 /// An address space at an accepted plan.
 ///
@@ -60,6 +60,16 @@ impl VmView {
     /// What a job on fresh members must wait for; reached points are not taken out.
     pub(crate) fn ready(&self) -> Option<Point> {
         self.facts.ready
+    }
+
+    /// Page-table writes and invalidations that may not be over; of one that has ended, the last.
+    pub(crate) fn written(&self) -> &PointSet {
+        &self.facts.written
+    }
+
+    /// Jobs on every member that may not be over.
+    pub(crate) fn busy(&self) -> &PointSet {
+        &self.facts.busy
     }
 
     /// By address.

@@ -12,11 +12,8 @@ use gpumm_contract::vm::packed::{Binds, StepsReader};
 use gpumm_contract::vm::{AddressSpaces, Bind, Mapping, Op as Step, Span, Unmap, VmId};
 use gpumm_contract::{BufferId, Point, PointSet, TableId, TimelineId};
 
-/// Page-table entries that are to go, and whose they are.
-struct Gone {
-    at: Span,
-    buffer: Option<BufferId>,
-}
+/// Page-table entries that are to go: what they show.
+struct Gone(Mapping);
 
 /// The page-table writes of one list of binds.
 struct Writes {
@@ -180,9 +177,8 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
         let space = self.state.space(writes.vm)?;
         let shown = buffer.is_none_or(|id| space.shown.contains_key(&id));
         if shown && !unmap.keep {
-            writes.gone.push(Gone { at, buffer });
-            writes.forget = true;
-            writes.stale.extend(buffer);
+            let (start, end) = (at.start, at.start + at.bytes);
+            writes.gone.push(Gone(unmap.mapping.part(start, end)));
         }
         Ok(())
     }
@@ -202,7 +198,7 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
             None => (TableId::NONE, SPARSE_PTES),
         };
         let inside =
-            |gone: &Gone| gone.at.start >= mapping.at.start && gone.at.end() <= mapping.at.end();
+            |Gone(old): &Gone| old.at.start >= mapping.at.start && old.at.end() <= mapping.at.end();
         let (under, others): (Vec<Gone>, Vec<Gone>) = core::mem::take(&mut writes.gone)
             .into_iter()
             .partition(inside);
@@ -216,8 +212,9 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
         let entries = (mapping.at, table, offset, flags);
         let at = self.write(writes.vm, writes.on, entries, ctx)?;
         writes.last = Some(at);
-        for id in under.into_iter().filter_map(|gone| gone.buffer) {
-            self.uses_memory(id, at);
+        let changed = |Gone(old): &Gone| !shows_the_same(mapping, old);
+        for gone in under.iter().filter(|gone| changed(gone)) {
+            self.was_shown(gone, at, writes);
         }
         if let (Some(id), Some(Some(table))) = (mapping.buffer, shown) {
             self.shows(id, table, mapping.attributes, at);
@@ -233,13 +230,27 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
         ctx: &mut Context,
     ) -> Result<(), Status> {
         for gone in gone {
-            let entries = (gone.at, TableId::NONE, 0, 0);
+            let entries = (gone.0.at, TableId::NONE, 0, 0);
             let at = self.write(writes.vm, writes.on, entries, ctx)?;
             writes.last = Some(at);
-            if let Some(id) = gone.buffer {
-                self.uses_memory(id, at);
-            }
+            self.was_shown(&gone, at, writes);
         }
         Ok(())
     }
+
+    /// Entries are other ones from a point on; the device may remember the old ones.
+    fn was_shown(&mut self, Gone(old): &Gone, at: Point, writes: &mut Writes) {
+        writes.forget = true;
+        if let Some(id) = old.buffer {
+            writes.stale.insert(id);
+            self.uses_memory(id, at);
+        }
+    }
+}
+
+/// Whether a mapping shows in a part of it what another one showed there.
+fn shows_the_same(mapping: &Mapping, part: &Mapping) -> bool {
+    let there = mapping.part(part.at.start, part.at.start + part.at.bytes);
+    let offset = part.buffer.is_none() || there.offset == part.offset;
+    there.buffer == part.buffer && there.attributes == part.attributes && offset
 }

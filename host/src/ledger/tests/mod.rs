@@ -4,7 +4,7 @@
 //! about what a move carries, `share.rs` those about importers, `lost.rs` those about lost content,
 //! `residue.rs` whose bytes free memory shows; `size.rs` measures. Of address spaces `vm.rs` has true
 //! plans and what they leave, `vm_lies.rs` the lies about page tables, `vm_binds.rs` those about
-//! mappings and `vm_jobs.rs` those about jobs.
+//! mappings and `vm_jobs.rs` those about jobs; `vm_model.rs` compares with a simpler record.
 
 mod carrying;
 mod lies;
@@ -17,6 +17,7 @@ mod vm;
 mod vm_binds;
 mod vm_jobs;
 mod vm_lies;
+mod vm_model;
 
 use super::*;
 use crate::broker::Overlay;

@@ -302,9 +302,9 @@ fn the_story_of_an_address_space_is_accepted() {
 #[test]
 fn nothing_of_the_story_can_be_left_out() {
     let mut left_out = 0;
-    for chapter in 2..STORY.len() {
-        for number in 0..STORY[chapter]().ops.len() {
-            let mut case = STORY[chapter]();
+    for (chapter, told) in STORY.iter().enumerate().skip(2) {
+        for number in 0..told().ops.len() {
+            let mut case = told();
             match case.ops[number] {
                 Op::Wait { .. } => _ = case.ops.remove(number),
                 Op::InvalidateTlb { at, .. } => case.ops[number] = signal(at),
@@ -388,4 +388,51 @@ fn a_lost_device_shows_nothing() {
     assert!(view(&ledger).members().eq([(BufferId(1), None)]));
     assert!(view(&ledger).pte_runs() == 0 && !view(&ledger).all_fresh());
     assert!(ledger.shown.is_empty() && view(&ledger).mappings().count() == 2);
+}
+
+/// Prints times: `cargo test --release -p gpumm --lib -- --ignored --nocapture many_mappings`.
+#[test]
+#[ignore = "measures"]
+fn time_of_many_mappings() {
+    for count in [1_000, 10_000, 100_000] {
+        let mut limits = config();
+        (limits.mappings, limits.mappings_per_buffer) = (1 << 20, 1 << 20);
+        let made = told(vec![create_vm(limits)]);
+        let mut ledger = born();
+        made.check(&mut ledger).expect("a true plan");
+        let place = |n: u64| HERE + n * 8192;
+        let list: Vec<Bind> = (0..count).map(|n| shows(place(n), 4096, 1, 0)).collect();
+        let mut case = Case {
+            requests: vec![binds(&list)],
+            ops: vec![wait(BIND, at(RUN, 1))],
+            ..Case::default()
+        };
+        let write = |n: u64| show(at(BIND, n + 1), place(n), 4096, 0, 0);
+        case.ops.extend((0..count).map(write));
+        case.ops.push(answer(0, Status::Good));
+        let time = |case: &Case, ledger: &mut Ledger| {
+            let start = std::time::Instant::now();
+            case.check(ledger).expect("a true plan");
+            start.elapsed().as_nanos() as u64 / count
+        };
+        let bound = time(&case, &mut ledger);
+        let mut ready = submitted();
+        ready.ops[0] = signal(at(BIND, count + 1));
+        ready.check(&mut ledger).expect("a true plan");
+        let start = std::time::Instant::now();
+        let view = view(&ledger);
+        let covers = view.covers(&[SpanUse {
+            at: span(place(count / 2), 4096),
+            intent: Intent::Write,
+        }]);
+        let looked = start.elapsed().as_nanos();
+        assert!(covers.fresh && covers.uses.len() == 1);
+        let mut close = closed();
+        close.ops[0] = clear(at(COPY, 1), START, 1 << 30);
+        close.ops[1] = invalidate(at(COPY, 2));
+        close.ops.insert(0, wait(COPY, at(BIND, count)));
+        let closed = time(&close, &mut ledger);
+        println!("{count} mappings: {bound} ns each to bind, {closed} to close, a look {looked}");
+    }
+    println!("{} bytes per address space", size_of::<VmFacts>());
 }

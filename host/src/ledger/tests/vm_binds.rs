@@ -349,3 +349,24 @@ fn what_is_replaced_is_invalidated() {
     };
     again.check(&mut ledger).expect("a true plan");
 }
+
+/// A client's list of binds comes after what the client named.
+#[test]
+fn binds_wait_for_what_their_client_names() {
+    let mut case = bound();
+    if let Request::Bind(bind) = &mut case.requests[0] {
+        bind.after = [at(COPY, 1)].into_iter().collect();
+    }
+    case.ops.insert(0, signal(at(COPY, 1)));
+    let mut ledger = before_binds();
+    let refusal = case.check(&mut ledger).map(|_| ());
+    let (vm, timeline, point) = (VM, BIND, at(COPY, 1));
+    let not_ordered = Refusal::VmNotOrdered {
+        vm,
+        timeline,
+        point,
+    };
+    assert_eq!(refusal, Err(not_ordered));
+    case.ops.insert(1, wait(BIND, at(COPY, 1)));
+    case.check(&mut ledger).expect("a true plan");
+}

@@ -44,7 +44,7 @@ fn lies_about_page_table_writes_are_named() {
             ),
             (
                 "without end",
-                |c| c.ops[1] = clear(at(BIND, 1), HERE, u64::MAX & !0xfff),
+                |c| c.ops[1] = clear(at(BIND, 1), HERE, !0xfff),
                 wrong,
             ),
             ("sparse memory", |c| flagged(c, SPARSE_PTES), wrong),

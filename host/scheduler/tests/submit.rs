@@ -5,7 +5,9 @@ mod common;
 
 use common::*;
 use gpumm_contract::Point;
-use gpumm_scheduler::{EntityKey, JobDesc, JobError, Priority, RingConfig, RingId, RingSet, Verdict};
+use gpumm_scheduler::{
+    EntityKey, JobDesc, JobError, Priority, RingConfig, RingId, RingSet, Verdict,
+};
 
 #[test]
 fn i_1_submit() {
@@ -257,6 +259,10 @@ fn i_16_overhead() {
         mock.run_for(2 * SECOND);
         mock.assert_all_done();
         let took = mock.fate(last).finished.unwrap() - begun;
-        assert_eq!(took, 1000 * MS, "on virtual time nothing but the work takes time");
+        assert_eq!(
+            took,
+            1000 * MS,
+            "on virtual time nothing but the work takes time"
+        );
     }
 }

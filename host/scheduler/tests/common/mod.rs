@@ -1,5 +1,5 @@
 //! A device of rings on virtual time, and clients that push to it.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use gpumm_contract::{Point, TimelineId};
 use gpumm_scheduler::{

@@ -183,9 +183,10 @@ const FEW: usize = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Dependencies {
     few: [Awaited; FEW],
-    len: usize,
-    /// INVARIANT: empty, or all of them.
-    many: Vec<Awaited>,
+    len: u8,
+    /// INVARIANT: nothing, or all of them.
+    #[expect(clippy::box_collection, reason = "a thin pointer keeps jobs small")]
+    many: Option<Box<Vec<Awaited>>>,
 }
 
 impl Dependencies {
@@ -202,38 +203,38 @@ impl Dependencies {
                 finished,
                 value: point.value,
             };
-            if !kept.many.is_empty() {
-                kept.many.push(new);
-            } else if let Some(old) = kept.few[..kept.len]
-                .iter_mut()
-                .find(|old| old.timeline == new.timeline)
-            {
+            let len = usize::from(kept.len);
+            let mut few = kept.few[..len].iter_mut();
+            if let Some(many) = &mut kept.many {
+                many.push(new);
+            } else if let Some(old) = few.find(|old| old.timeline == new.timeline) {
                 old.join(new);
-            } else if kept.len < FEW {
-                kept.few[kept.len] = new;
+            } else if len < FEW {
+                kept.few[len] = new;
                 kept.len += 1;
             } else {
-                kept.many.extend(kept.few);
-                kept.many.push(new);
+                let [one, other] = kept.few;
+                kept.many = Some(Box::new(vec![one, other, new]));
             }
         }
-        kept.many.sort_by_key(|awaited| awaited.timeline);
-        kept.many.dedup_by(|later, first| {
-            let same = later.timeline == first.timeline;
-            if same {
-                first.join(*later);
-            }
-            same
-        });
+        if let Some(many) = &mut kept.many {
+            many.sort_by_key(|awaited| awaited.timeline);
+            many.dedup_by(|later, first| {
+                let same = later.timeline == first.timeline;
+                if same {
+                    first.join(*later);
+                }
+                same
+            });
+        }
         kept
     }
 
     #[inline]
     pub(crate) fn as_slice(&self) -> &[Awaited] {
-        if self.many.is_empty() {
-            &self.few[..self.len]
-        } else {
-            &self.many
+        match &self.many {
+            None => &self.few[..usize::from(self.len)],
+            Some(many) => many,
         }
     }
 
@@ -241,7 +242,7 @@ impl Dependencies {
     pub(crate) fn retain(&mut self, keep: impl Fn(&Awaited) -> bool) {
         let kept: Vec<Awaited> = self.as_slice().iter().copied().filter(keep).collect();
         self.len = 0;
-        self.many = kept;
+        self.many = Some(Box::new(kept));
     }
 }
 

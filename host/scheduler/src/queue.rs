@@ -59,8 +59,9 @@ impl RunQueue {
             }
         };
         self.heap[at].0 = rank;
-        let at = self.rise(at);
-        self.sink(at);
+        if self.rise(at) == at {
+            self.sink(at);
+        }
     }
 
     /// Takes an entity out.
@@ -71,47 +72,55 @@ impl RunQueue {
         };
         self.heap.swap_remove(at);
         self.places[entity as usize] = NOWHERE;
-        if at < self.heap.len() {
-            let at = self.rise(at);
+        if at < self.heap.len() && self.rise(at) == at {
             self.sink(at);
         }
     }
 
+    /// Moves what stands at an index up as far as it goes.
+    #[inline]
     fn rise(&mut self, mut at: usize) -> usize {
+        let moved = self.heap[at];
         while at > 0 {
             let parent = (at - 1) / 2;
-            if self.heap[parent].0 <= self.heap[at].0 {
+            if self.heap[parent].0 < moved.0 {
                 break;
             }
-            self.exchange(parent, at);
+            self.put(at, self.heap[parent]);
             at = parent;
         }
+        self.put(at, moved);
         at
     }
 
+    /// Moves what stands at an index down as far as it goes.
+    #[inline]
     fn sink(&mut self, mut at: usize) {
+        let moved = self.heap[at];
         loop {
             let left = 2 * at + 1;
-            let children = left..(left + 2).min(self.heap.len());
-            let least = children.min_by_key(|&child| self.heap[child].0);
-            match least {
-                Some(child) if self.heap[child].0 < self.heap[at].0 => {
-                    self.exchange(child, at);
-                    at = child;
-                }
-                _ => break,
+            let Some(mut least) = self.heap.get(left).copied() else {
+                break;
+            };
+            let mut child = left;
+            if let Some(&right) = self.heap.get(left + 1)
+                && right.0 < least.0
+            {
+                (least, child) = (right, left + 1);
             }
+            if moved.0 < least.0 {
+                break;
+            }
+            self.put(at, least);
+            at = child;
         }
-        let entity = self.heap[at].1;
-        self.places[entity as usize] = at as u32;
+        self.put(at, moved);
     }
 
-    fn exchange(&mut self, one: usize, other: usize) {
-        self.heap.swap(one, other);
-        for at in [one, other] {
-            let entity = self.heap[at].1;
-            self.places[entity as usize] = at as u32;
-        }
+    #[inline]
+    fn put(&mut self, at: usize, one: (Rank, u32)) {
+        self.heap[at] = one;
+        self.places[one.1 as usize] = at as u32;
     }
 
     /// Whether the order and the places are right.

@@ -118,7 +118,9 @@ impl Ring {
     }
 }
 
-/// Whole microseconds.
+/// Whole microseconds, counted in 64 bits because it is done several times for every job.
+#[inline]
 pub(crate) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    let seconds = time.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(time.subsec_micros().into())
 }

@@ -245,8 +245,17 @@ impl<J> Scheduler<J> {
     /// Takes the next action to do; `None` = nothing, until something is told.
     #[inline]
     pub fn poll(&mut self, now: Duration) -> Option<Action<J>> {
-        if let Some(action) = self.actions.pop_front() {
-            return Some(action);
+        while let Some(action) = self.actions.pop_front() {
+            // A job may have ended before somebody came to hear what is to be done about it.
+            let still = match &action {
+                Action::Rerun { key, .. }
+                | Action::Cancel { key, .. }
+                | Action::TimedOut { key, .. } => self.find_running(*key).is_ok(),
+                Action::Run { .. } | Action::Finish { .. } | Action::Watch { .. } => true,
+            };
+            if still {
+                return Some(action);
+            }
         }
         while self.dirty != 0 {
             let ring = self.dirty.trailing_zeros();

@@ -28,6 +28,7 @@ pub mod strategies;
 pub mod tables;
 pub mod template;
 pub mod tidy;
+pub mod vm_cases;
 pub mod vm_life;
 pub mod vms;
 pub mod workloads;

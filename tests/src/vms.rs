@@ -2,7 +2,7 @@
 
 use gpumm_contract::vm::packed::decode_steps;
 use gpumm_contract::vm::{
-    AddressSpaces, Bind, BindError, Ended, Mapping, Needs, Op, PAGE, Span, VirtualMemory, VmBo,
+    AddressSpaces, Bind, BindError, Ended, Mapping, Needs, Op, Span, VirtualMemory, VmBo,
     VmConfig, VmError, VmId, packed::encode_binds,
 };
 use gpumm_contract::{BufferId, TableId};
@@ -23,27 +23,7 @@ mod wit {
 /// contract has the same words.
 pub struct VmComponent(RefCell<(Store<()>, wit::GpuvmKeeper)>);
 
-impl Default for VmComponent {
-    fn default() -> Self {
-        VmComponent::built()
-    }
-}
-
 impl VmComponent {
-    /// Nothing: only the library can look at itself.
-    pub fn validate(&self) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    /// How many mappings an address space has.
-    pub fn mappings(&self, vm: VmId) -> usize {
-        let all = Span {
-            start: 0,
-            bytes: u64::MAX / PAGE * PAGE,
-        };
-        self.find_range(vm, all, usize::MAX).len()
-    }
-
     /// The component as it is built.
     pub fn built() -> Self {
         static BUILT: OnceLock<(Engine, Component)> = OnceLock::new();

@@ -4,7 +4,7 @@
 // The cases say `gpumm_gpuvm::GpuVm`; here that is the component.
 extern crate self as gpumm_gpuvm;
 
-use gpumm_tests::vms::VmComponent as GpuVm;
+use gpumm_tests::vm_cases::GpuVm;
 
 #[path = "../../components/gpuvm/tests/cases.rs"]
 mod cases;

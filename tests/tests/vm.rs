@@ -497,7 +497,7 @@ fn hostile_limits_on_mappings_hold() {
             .to_string()
             .contains("the buffer has as many mappings")
     );
-    let sparse = |n| VmBind::Sparse {
+    let sparse = |n: u64| VmBind::Sparse {
         address: 2 * AT + n * 2 * PAGE,
         bytes: PAGE,
     };

@@ -1,8 +1,10 @@
 //! Hardware contexts: which timeline the jobs of a queue reach points of.
 
-use crate::error::Error;
+use crate::error::{ComponentFault, Error};
 use crate::parts::{Strategy, StrategySource};
 use crate::wasm::WasmStrategy;
+use gpumm_contract::allocator::{Allocate, Command, extents_of};
+use gpumm_contract::wire::{Kind, Reader, WireError, Writer};
 use gpumm_contract::{AllocationId, Geometry, TimelineId};
 
 /// The contexts of a device. Their ids are given out by the strategy for bounded integers.
@@ -55,7 +57,9 @@ impl Contexts {
             self.numbers += 1;
             AllocationId(self.numbers - 1)
         });
-        let id = self.ids()?.allocate_one(number, 1).map_err(failed)?;
+        let mut wish = Writer::new(Kind::Commands);
+        Command::Allocate(Allocate::plain(number, 1)).encode(&mut wish);
+        let id = self.ask(wish)?;
         let timeline = id.and_then(|id| self.timelines.get(usize::try_from(id).ok()?));
         match timeline {
             Some(&timeline) => Ok(Context { number, timeline }),
@@ -70,9 +74,23 @@ impl Contexts {
     ///
     /// Errors: the strategy fails.
     pub(crate) fn give_back(&mut self, context: Context) -> Result<(), Error> {
-        self.ids()?.free_one(context.number).map_err(failed)?;
+        let mut free = Writer::new(Kind::Commands);
+        let number = context.number;
+        let cleared = false;
+        Command::Free { number, cleared }.encode(&mut free);
+        self.ask(free)?;
         self.unused.push(context.number);
         Ok(())
+    }
+
+    /// Has the strategy execute one command; the id that it gives out, if it does.
+    fn ask(&mut self, command: Writer) -> Result<Option<u64>, Error> {
+        let answers = self.ids()?.execute(&command.finish()).map_err(failed)?;
+        let lie = |e: WireError| failed(ComponentFault::Lie(e.to_string()));
+        let mut reader = Reader::new(&answers, Kind::Answers).map_err(lie)?;
+        let item = reader.next().map_err(lie)?;
+        let extents = item.as_ref().and_then(extents_of);
+        Ok(extents.and_then(|(_, mut extents)| extents.next()).map(|e| e.offset))
     }
 
     fn ids(&mut self) -> Result<&mut Box<dyn Strategy>, Error> {
@@ -99,7 +117,7 @@ impl Contexts {
 /// The strategy of the ids.
 const NAME: &str = "id";
 
-fn failed(fault: crate::error::ComponentFault) -> Error {
+fn failed(fault: ComponentFault) -> Error {
     Error::Component {
         name: NAME.into(),
         fault,

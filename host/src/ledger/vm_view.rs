@@ -67,11 +67,6 @@ impl VmView {
         &self.facts.written
     }
 
-    /// Jobs on every member that may not be over.
-    pub(crate) fn busy(&self) -> &PointSet {
-        &self.facts.busy
-    }
-
     /// By address.
     pub(crate) fn mappings(&self) -> impl Iterator<Item = &Mapping> {
         self.facts.mappings.values()

@@ -5,6 +5,7 @@ use super::Planner;
 use super::admit::Newborn;
 use crate::error::Error;
 use crate::jobs::{Queued, Waiting};
+use crate::ledger::VmView;
 use gpumm_contract::request::{BindVm, CreateVm, Request, Submit};
 use gpumm_contract::vm::packed::encode_binds;
 use gpumm_contract::vm::{Bind, Mapping, PAGE, Span, VmConfig, VmId};
@@ -217,18 +218,20 @@ impl Planner {
         }
     }
 
+    /// Remembers which address spaces have ended, and when that is true of the device.
+    pub(super) fn closed(&mut self, views: &[VmView]) {
+        let closed = views.iter().filter(|view| view.closed);
+        self.closing.extend(closed.map(|view| Closing {
+            vm: view.vm,
+            after: view.written().iter().collect(),
+        }));
+    }
+
     /// What follows the answer to a request on an address space itself.
     pub(super) fn vm_answered(&mut self, request: &Request, good: bool) -> Result<(), Error> {
-        match (request, good) {
-            (Request::CreateVm(create), false) => {
-                let device = self.executor.device();
-                device.destroy_vm(hw::VmId(create.vm.0))?;
-            }
-            (Request::CloseVm(vm), true) => {
-                let after = self.last_points()?;
-                self.closing.push(Closing { vm: *vm, after });
-            }
-            _ => {}
+        if let (Request::CreateVm(create), false) = (request, good) {
+            let device = self.executor.device();
+            device.destroy_vm(hw::VmId(create.vm.0))?;
         }
         Ok(())
     }

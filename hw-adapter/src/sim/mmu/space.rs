@@ -11,8 +11,9 @@ use crate::vm::{
 };
 use crate::vm_check::whole;
 
+use super::budget::{Budget, NoMemory};
 use super::pte::Pte;
-use super::table::{Budget, NoMemory, PAGE, Pages, Table};
+use super::table::{PAGE, Pages, Table};
 use super::tlb::Tlb;
 use super::{Counters, Piece};
 

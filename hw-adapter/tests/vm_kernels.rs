@@ -3,175 +3,22 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/vm_model.rs"]
+mod vm_model;
 
 use common::*;
 use gpumm_hw::sim::{Sim, SimConfig};
 use gpumm_hw::{
-    Access, Backing, Check, CheckReport, Device, DeviceError, OutcomeValue, PatternKey, PteWrite,
-    Segment, VmFaultReason, VmId, VmKernel, pattern,
+    Access, Backing, Check, Device, DeviceError, OutcomeValue, PatternKey, PteWrite, Segment,
+    VmFaultReason, VmId, VmKernel,
 };
+
+use vm_model::{Model, Page};
 
 const VRAM: u64 = 5 << 20;
 /// Crosses borders of large pages; what lies beyond is out of range.
 const START: u64 = (1 << 30) - (3 << 20);
-const SPAN: u64 = 6 << 20;
-
-#[derive(Clone, Copy)]
-enum Page {
-    None,
-    Sparse,
-    At(usize, bool),
-}
-
-/// Vram and behind it system memory, and what stands behind each page of addresses.
-struct Model {
-    memory: Vec<u8>,
-    pages: Vec<Page>,
-}
-
-type Step<T> = Result<T, (u64, Access, VmFaultReason)>;
-
-impl Model {
-    fn place(&self, at: u64, access: Access) -> Step<Option<usize>> {
-        let page = at.checked_sub(START).map(|into| into / PAGE);
-        let Some(page) = page.and_then(|page| self.pages.get(page as usize)) else {
-            return Err((at, access, VmFaultReason::Range));
-        };
-        match *page {
-            Page::None => Err((at, access, VmFaultReason::Unmapped)),
-            Page::At(_, false) if access == Access::Write => {
-                Err((at, access, VmFaultReason::ReadOnly))
-            }
-            Page::Sparse => Ok(None),
-            Page::At(place, _) => Ok(Some(place + (at % PAGE) as usize)),
-        }
-    }
-
-    fn load(&self, at: u64) -> Step<u8> {
-        let place = self.place(at, Access::Read)?;
-        Ok(place.map_or(0, |place| self.memory[place]))
-    }
-
-    fn store(&mut self, at: u64, byte: u8) -> Step<()> {
-        if let Some(place) = self.place(at, Access::Write)? {
-            self.memory[place] = byte;
-        }
-        Ok(())
-    }
-
-    fn element(&self, at: u64) -> Step<[u8; 4]> {
-        let mut bytes = [0; 4];
-        for (byte, at) in bytes.iter_mut().zip(at..) {
-            *byte = self.load(at)?;
-        }
-        Ok(bytes)
-    }
-
-    fn store_all(&mut self, at: u64, bytes: &[u8]) -> Step<()> {
-        (at..)
-            .zip(bytes)
-            .try_for_each(|(at, byte)| self.store(at, *byte))
-    }
-
-    fn run(&mut self, kernel: VmKernel) -> Step<OutcomeValue> {
-        let words = |bytes: u64, key: PatternKey| {
-            let mut words = vec![0; bytes as usize];
-            pattern::write(&mut words, 0, key);
-            words
-        };
-        match kernel {
-            VmKernel::Copy { src, dst, bytes } => {
-                for n in 0..bytes {
-                    self.store(dst + n, self.load(src + n)?)?;
-                }
-            }
-            VmKernel::Fill {
-                dst,
-                bytes,
-                pattern,
-            } => {
-                for n in 0..bytes {
-                    self.store(dst + n, pattern.to_le_bytes()[(n % 8) as usize])?;
-                }
-            }
-            VmKernel::Checksum { src, bytes, dst } => {
-                let mut sum = 0_u64;
-                for n in 0..bytes {
-                    let part = u64::from(self.load(src + n)?) << (n % 8 * 8);
-                    sum = sum.wrapping_add(part);
-                }
-                self.store_all(dst, &sum.to_le_bytes())?;
-                return Ok(OutcomeValue::Checksum(sum));
-            }
-            VmKernel::Saxpy { a, x, y, count } => {
-                for n in 0..count {
-                    let x = f32::from_le_bytes(self.element(x + 4 * n)?);
-                    self.place(y + 4 * n, Access::Write)?;
-                    let sum = f32::from_le_bytes(self.element(y + 4 * n)?) + a * x;
-                    self.store_all(y + 4 * n, &sum.to_le_bytes())?;
-                }
-            }
-            VmKernel::Gather {
-                src,
-                src_count,
-                indices,
-                dst,
-                count,
-            } => {
-                for n in 0..count {
-                    let index = u64::from(u32::from_le_bytes(self.element(indices + 4 * n)?));
-                    if index >= src_count {
-                        return Err((src + 4 * index, Access::Read, VmFaultReason::Range));
-                    }
-                    let element = self.element(src + 4 * index)?;
-                    self.store_all(dst + 4 * n, &element)?;
-                }
-            }
-            VmKernel::WritePattern { dst, bytes, key } => {
-                self.store_all(dst, &words(bytes, key))?;
-            }
-            VmKernel::CheckPattern { src, bytes, key } => {
-                return self.check(src, bytes, key, Check::Full, false);
-            }
-            VmKernel::Rewrite {
-                at,
-                bytes,
-                old,
-                new,
-                check,
-            } => {
-                let report = self.check(at, bytes, old, check, true);
-                self.store_all(at, &words(bytes, new))?;
-                return report;
-            }
-        }
-        Ok(OutcomeValue::Done)
-    }
-
-    fn check(
-        &self,
-        at: u64,
-        bytes: u64,
-        key: PatternKey,
-        check: Check,
-        write: bool,
-    ) -> Step<OutcomeValue> {
-        let mut found = Vec::new();
-        for n in 0..bytes {
-            if write {
-                self.place(at + n, Access::Write)?;
-            }
-            found.push(self.load(at + n)?);
-        }
-        let mut report = CheckReport::default();
-        for (block, bytes) in (0..).zip(found.chunks(Check::BLOCK as usize)) {
-            if check.covers(block) {
-                report.add(&pattern::check(bytes, block * Check::BLOCK, key));
-            }
-        }
-        Ok(OutcomeValue::Checked(report))
-    }
-}
+const ROOM: u64 = 6 << 20;
 
 fn all() -> [Segment; 2] {
     [Segment::vram(0, VRAM), Segment::system(0, MEMORY)]
@@ -191,11 +38,11 @@ fn scatter(sim: &Sim, model: &mut Model, random: &mut fastrand::Rng) {
     if random.bool() {
         random.shuffle(&mut places);
     }
-    let mut writes = vec![ptes(START, SPAN, Backing::Invalid)];
+    let mut writes = vec![ptes(START, ROOM, Backing::Invalid)];
     model.pages.fill(Page::None);
     let faulty = random.bool();
-    for (at, place) in (START..START + SPAN).step_by(unit as usize).zip(places) {
-        let kind = random.u64(..SPAN / unit);
+    for (at, place) in (START..START + ROOM).step_by(unit as usize).zip(places) {
+        let kind = random.u64(..ROOM / unit);
         let (write, page) = match kind {
             0 if faulty => continue,
             1 if faulty => {
@@ -225,7 +72,7 @@ fn scatter(sim: &Sim, model: &mut Model, random: &mut fastrand::Rng) {
 fn apart(random: &mut fastrand::Rng, bytes: [u64; 3], align: u64) -> [u64; 3] {
     let mut order = [0, 1, 2];
     random.shuffle(&mut order);
-    let room = SPAN - bytes.iter().sum::<u64>() - 64;
+    let room = ROOM - bytes.iter().sum::<u64>() - 64;
     let mut cuts: Vec<_> = (0..3).map(|_| random.u64(..=room)).collect();
     cuts.sort_unstable();
     let mut at = [0; 3];
@@ -324,11 +171,12 @@ fn gather(random: &mut fastrand::Rng, model: &mut Model, count: u64) -> VmKernel
 fn jobs_do_what_the_model_does() {
     let machine = Machine::new();
     let (sim, _) = machine.sim_with(SimConfig::new("sim", VRAM));
-    sim.create_vm(VM, START, SPAN).unwrap();
+    sim.create_vm(VM, START, ROOM).unwrap();
     let mut random = fastrand::Rng::with_seed(5);
     let mut model = Model {
         memory: vec![0; (VRAM + MEMORY) as usize],
-        pages: vec![Page::None; (SPAN / PAGE) as usize],
+        pages: vec![Page::None; (ROOM / PAGE) as usize],
+        start: START,
     };
     let (mut good, mut faults) = ([0; 8], [0; 8]);
     let names = [

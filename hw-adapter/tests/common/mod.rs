@@ -284,3 +284,49 @@ pub(crate) fn bytes_of(sim: &Sim, list: &[Segment]) -> Vec<u8> {
         other => panic!("{other:?}"),
     }
 }
+
+pub(crate) const SPAN: u64 = 1 << 24;
+
+pub(crate) fn device() -> Sim {
+    let (sim, _) = Machine::new().sim("sim");
+    sim.create_vm(VM, 0, SPAN).unwrap();
+    sim
+}
+
+pub(crate) fn put(dst: u64, pattern: u64) -> VmKernel {
+    VmKernel::Fill {
+        dst,
+        bytes: 8,
+        pattern,
+    }
+}
+
+pub(crate) fn get(sim: &Sim, src: u64) -> OutcomeValue {
+    let sum = VmKernel::Checksum {
+        src,
+        bytes: 8,
+        dst: SPAN - 8,
+    };
+    run(sim, sum)
+}
+
+pub(crate) fn unmapped(address: u64) -> OutcomeValue {
+    vm_fault(address, Access::Read, VmFaultReason::Unmapped)
+}
+
+/// A page for what checksums write, and two pages with words of their own.
+pub(crate) fn two_pages(sim: &Sim) -> [Segment; 2] {
+    let pages = [Segment::vram(0, PAGE), Segment::vram(65536, PAGE)];
+    map(
+        sim,
+        &[backed(SPAN - PAGE, &[Segment::vram(PAGE, PAGE)], true)],
+    );
+    for (word, page) in (1..).zip(pages) {
+        perform(sim, COPY, fill(&[page], word));
+    }
+    pages
+}
+
+pub(crate) fn stale(sim: &Sim) -> u64 {
+    sim.statistics().mmu.stale_accesses
+}

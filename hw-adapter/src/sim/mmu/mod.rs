@@ -40,14 +40,6 @@ impl Piece {
     }
 }
 
-impl Pages {
-    fn add(&mut self, other: Pages) {
-        self.small += other.small;
-        self.middle += other.middle;
-        self.large += other.large;
-    }
-}
-
 /// What the MMU of a device has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MmuStatistics {

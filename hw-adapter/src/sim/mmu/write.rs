@@ -14,22 +14,38 @@ impl Table {
     /// # Errors
     /// [`NoMemory`] when a table is missing that was not reserved; all before it is written.
     pub(crate) fn map(&mut self, address: u64, bytes: u64, pte: Pte) -> Result<Pages, NoMemory> {
+        self.map_runs(address, bytes, std::iter::once((pte, bytes)))
+    }
+
+    /// As [`Table::map`], with runs of pages that follow each other; together they are as long as
+    /// the range.
+    pub(crate) fn map_runs(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        runs: impl Iterator<Item = (Pte, u64)>,
+    ) -> Result<Pages, NoMemory> {
         let mut written = Pages::default();
-        let (mut at, end, mut pte) = (address, address + bytes, pte);
+        let (mut at, end) = (address, address + bytes);
+        let mut rest = Rest {
+            runs,
+            now: (Pte::SPARSE, 0),
+        };
         while at < end {
-            let mut part = (LARGE - at % LARGE).min(end - at);
-            let large = part == LARGE && pte.continues(at, LARGE);
-            if large {
+            let part = (LARGE - at % LARGE).min(end - at);
+            let (pte, left) = rest.now()?;
+            if part == LARGE && left >= LARGE && pte.continues(at, LARGE) {
                 // As many as one table of the third level has, at once.
-                let most = (GIB - at % GIB).min(end - at);
-                part = most / LARGE * LARGE;
+                let most = (GIB - at % GIB).min(left);
+                let part = most - most % LARGE;
                 self.map_large(at, part, pte)?;
                 written.large += part / LARGE;
+                rest.take(part);
+                at += part;
             } else {
-                self.map_small(at, part, pte, &mut written)?;
+                self.map_small(at, part, &mut rest, &mut written)?;
+                at += part;
             }
-            at += part;
-            pte = pte.advance(part);
         }
         Ok(written)
     }
@@ -62,7 +78,7 @@ impl Table {
         &mut self,
         address: u64,
         bytes: u64,
-        first: Pte,
+        rest: &mut Rest<impl Iterator<Item = (Pte, u64)>>,
         written: &mut Pages,
     ) -> Result<(), NoMemory> {
         let Table {
@@ -82,27 +98,22 @@ impl Table {
         let Some(entries) = &mut region.small else {
             return Err(NoMemory);
         };
-        // What both the address and the memory allow to join.
-        let (a, b) = match first.continues(address, MIDDLE) {
-            true => (from.next_multiple_of(JOIN), to / JOIN * JOIN),
-            false => (to, to),
-        };
-        let (a, b) = if a < b { (a, b) } else { (to, to) };
-        let mut pte = first.0;
-        let step = first.step();
-        for (range, flags) in [(from..a, 0), (a..b, JOINED), (b..to, 0)] {
-            for entry in &mut entries[range] {
-                *entry = pte | flags;
-                pte += step;
-            }
+        let mut joined = 0;
+        let mut place = from;
+        while place < to {
+            let (pte, left) = rest.now()?;
+            let count = (left / PAGE).min((to - place) as u64);
+            joined += fill(&mut entries[place..place + count as usize], place, pte);
+            place += count as usize;
+            rest.take(count * PAGE);
         }
         let count = to - from;
         region.used += count as u16;
         self.large -= change.large;
-        self.small = self.small + change.small - change.gone_small + (count - (b - a)) as u64;
-        self.joined = self.joined + change.joined - change.gone_joined + (b - a) as u64;
-        written.small += (count - (b - a)) as u64;
-        written.middle += ((b - a) / JOIN) as u64;
+        self.small = self.small + change.small - change.gone_small + (count - joined) as u64;
+        self.joined = self.joined + change.joined - change.gone_joined + joined as u64;
+        written.small += (count - joined) as u64;
+        written.middle += (joined / JOIN) as u64;
         Ok(())
     }
 
@@ -154,6 +165,47 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// Runs of pages, from somewhere within one of them on.
+struct Rest<I> {
+    runs: I,
+    /// The entry of its next page, and how many bytes are left of it.
+    now: (Pte, u64),
+}
+
+impl<I: Iterator<Item = (Pte, u64)>> Rest<I> {
+    /// The run that goes on.
+    fn now(&mut self) -> Result<(Pte, u64), NoMemory> {
+        while self.now.1 == 0 {
+            // There are as many as the range is long.
+            self.now = self.runs.next().ok_or(NoMemory)?;
+        }
+        Ok(self.now)
+    }
+
+    fn take(&mut self, bytes: u64) {
+        let (pte, left) = self.now;
+        self.now = (pte.advance(bytes), left - bytes);
+    }
+}
+
+/// Writes the small entries of one run, the first of them at a place of its region. The answer is
+/// how many are part of larger pages: what both the address and the memory allow to join.
+fn fill(entries: &mut [u64], place: usize, first: Pte) -> usize {
+    let (from, to) = (place, place + entries.len());
+    let (a, b) = (from.next_multiple_of(JOIN), to / JOIN * JOIN);
+    let aligned = first.continues(place as u64 * PAGE, MIDDLE);
+    let (a, b) = if aligned && a < b { (a, b) } else { (to, to) };
+    let mut pte = first.0;
+    let step = first.step();
+    for (range, flags) in [(from..a, 0), (a..b, JOINED), (b..to, 0)] {
+        for entry in &mut entries[range.start - from..range.end - from] {
+            *entry = pte | flags;
+            pte += step;
+        }
+    }
+    b - a
 }
 
 /// The regions of the GiB of an address.

@@ -14,14 +14,19 @@
 //! - every segment lies inside its memory, sums do not overflow, and a list holds all the
 //!   bytes the command names;
 //! - no byte is written twice by one command, or read and written by one copy;
+//! - page table entries name whole pages inside their memories;
 //! - while a command runs, no other command of any device touches the same bytes unless
 //!   both only read: otherwise the later one fails with [`DeviceError::Conflict`];
 //! - a command touches only system memory that is mapped for the device: otherwise it fails
-//!   with [`DeviceError::IommuFault`].
+//!   with [`DeviceError::IommuFault`];
+//! - a job touches only what the page table of its address space says, or said when a
+//!   translation was last looked up: otherwise it fails with [`DeviceError::VmFault`].
 //!
 //! **A device does not check**, and the caller (the ledger) must have:
 //!
 //! - *ownership*: that the bytes belong to the tenant, and are clean before it sees them;
+//! - *translations*: that what stands behind addresses belongs to whoever may use the address
+//!   space, and that memory is given to somebody else only after [`Command::InvalidateTlb`];
 //! - *ordering*: that a command waits for everything whose results it uses. Two commands on
 //!   different engines without a point between them run in any order; only when they
 //!   actually meet does [`DeviceError::Conflict`] say so;
@@ -38,7 +43,8 @@
 //! ([`Device::take_faults`]). A reached point therefore says "finished", not "correct". A failed
 //! command may have written part of its destination, except after [`DeviceError::Conflict`],
 //! [`DeviceError::IommuFault`], [`DeviceError::Reset`], [`DeviceError::Stopped`] and
-//! [`DeviceError::Lost`], and when its hooks kept it from running, which touch nothing.
+//! [`DeviceError::Lost`], and when its hooks kept it from running, which touch nothing. A job is
+//! claimed and checked piece by piece: whatever ends it, the pieces before are done.
 //!
 //! # Hooks
 //!
@@ -50,17 +56,38 @@
 //! 4. if it failed, or something above kept it from running: [`Hooks::failed`], once, with no
 //!    bytes in use by it any more. Its answer replaces the failure: who redid the work by
 //!    [`CpuAccess`] makes it a success;
-//! 5. the hooks are let go, the outcome is filled, the point is reached.
+//! 5. [`Hooks::ended`], once, whatever happened, with what becomes the outcome;
+//! 6. the hooks are let go, the outcome is filled, the point is reached.
 //!
 //! Nothing later of the same engine begins meanwhile, so a repair comes before everything that
 //! is ordered behind the command. A command that is cancelled (reset, loss, end of the device)
 //! goes from wherever it is to step 4 **without having waited**: who does its work there must
 //! know that its points are reached. Hooks run on the engine's thread and must not wait for
-//! the device. A panic in them is caught.
+//! the device; [`Hooks::ended`] may submit. A panic in them is caught.
+//!
+//! # Virtual memory
+//!
+//! [`Device::create_vm`] makes an address space, in which [`Command::WritePtes`] puts memory
+//! behind addresses, and [`Command::Launch`] runs a job on them. All of that are commands of
+//! engines like others: nothing orders them but engines and points.
+//!
+//! - A page is as large (4 KiB, 64 KiB, 2 MiB) as address, place and length of one write are
+//!   aligned; a part of it can be written later. [`Device::reserve_ptes`] gets the memory for
+//!   tables beforehand, so that a write does not fail for it.
+//! - A device may keep translations: until [`Command::InvalidateTlb`] has ended, a job may use
+//!   what the page table said before, memory and rights. What was not mapped is not kept. When it
+//!   has ended, no job uses an older translation, also none that is at work.
+//! - What depends on the address space is judged when the command runs, not when it is
+//!   submitted: [`DeviceError::UnknownVm`], [`DeviceError::OutsideVm`].
+//! - A job works in pieces of at most 1 MiB, each translated and registered when it begins. A
+//!   [`DeviceError::VmFault`] names the first byte that the job could not use; what comes before
+//!   it in the order of the job's work is done.
+//! - [`Device::reset_engine`] ends a job that hangs or works. [`Device::reset`] empties all page
+//!   tables; address spaces and reservations stay.
 //!
 //! # The CPU's own way
 //!
-//! [`Device::cpu`] copies, fills, reads and writes on the caller's thread, without queues, points
+//! [`Device::cpu`] copies, fills, reads, writes and binds on the caller's thread, without queues, points
 //! and DMA mappings. It takes part in the check for conflicts, and waits for nobody: ordering is
 //! the caller's. It is for repairs, and for clients that hold a buffer still.
 //!
@@ -85,10 +112,11 @@
 //!
 //! A fence is a [`Point`]: a timeline and a value. Values only grow. The timelines live in
 //! one [`Timelines`] per runtime, shared by its devices, so a device may wait for another.
+//! [`Timelines::watch`] has somebody told instead of waiting.
 //!
 //! # Unsafe code
 //!
-//! All of it is in `arena`, `claim` and `bulk`, and in two calls of `bulk::batch` in `sim/exec`.
+//! All of it is in `arena`, `claim` and `bulk`, and in the call of `bulk::batch` in `sim/exec`.
 //! A claim registers byte ranges in the memory's table of running commands, and hands out slices
 //! only inside what it registered; streaming stores are fenced before the claims of a command end.
 

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gpumm_hw::{
     Interrupt, Outcome, OutcomeValue, Point, TimelineError, TimelineId, Timelines, WaitError,
+    Watcher,
 };
 
 const TIME: Option<Duration> = Some(Duration::from_secs(20));
@@ -143,4 +145,79 @@ fn an_outcome_is_filled_once() {
     let filled = Some(OutcomeValue::Bytes(vec![1]));
     assert_eq!(waiter.join().unwrap(), filled);
     assert_eq!(Arc::into_inner(outcome).unwrap().into_value(), filled);
+}
+
+/// Counts, per value, how often it was told.
+struct Counter {
+    timelines: Arc<Timelines>,
+    told: Vec<AtomicU64>,
+}
+
+impl Watcher for Counter {
+    fn reached(&self, point: Point) {
+        assert!(self.timelines.reached(point));
+        self.told[point.value as usize].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_watcher_is_told_once_whoever_is_faster() {
+    const VALUES: u64 = 20_000;
+    let timelines = Arc::new(Timelines::new());
+    let timeline = timelines.create("watched");
+    let counter = Arc::new(Counter {
+        timelines: Arc::clone(&timelines),
+        told: (0..=VALUES).map(|_| AtomicU64::new(0)).collect(),
+    });
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let (timelines, counter) = (&timelines, &counter);
+            scope.spawn(move || {
+                for value in (1..=VALUES).filter(|value| value % 2 == thread) {
+                    let watcher = Arc::clone(counter) as Arc<dyn Watcher>;
+                    assert!(timelines.watch(Point { timeline, value }, watcher));
+                }
+            });
+        }
+        for value in (1..=VALUES).step_by(3).chain([VALUES]) {
+            let _ = timelines.advance(timeline, value);
+        }
+    });
+    assert!(
+        counter.told[1..]
+            .iter()
+            .all(|told| told.load(Ordering::SeqCst) == 1)
+    );
+    // Nobody is kept.
+    assert_eq!(Arc::strong_count(&counter), 1);
+}
+
+#[test]
+fn watchers_may_use_the_timeline_and_may_panic() {
+    struct Next(Arc<Timelines>);
+    impl Watcher for Next {
+        fn reached(&self, point: Point) {
+            let value = point.value + 1;
+            self.0.advance(point.timeline, value).unwrap();
+            panic!("the next one is told all the same");
+        }
+    }
+    let timelines = Arc::new(Timelines::new());
+    let timeline = timelines.create("watched");
+    let point = |value| Point { timeline, value };
+    for value in [3, 1, 2] {
+        let next: Arc<dyn Watcher> = Arc::new(Next(Arc::clone(&timelines)));
+        assert!(timelines.watch(point(value), next));
+    }
+    timelines.advance(timeline, 1).unwrap();
+    assert_eq!(timelines.completed(timeline), 4);
+    // At once, on this thread.
+    let next: Arc<dyn Watcher> = Arc::new(Next(Arc::clone(&timelines)));
+    assert!(timelines.watch(point(4), Arc::clone(&next)));
+    assert_eq!(timelines.completed(timeline), 5);
+    let unknown = Point {
+        timeline: gpumm_hw::TimelineId(9),
+        value: 0,
+    };
+    assert!(!timelines.watch(unknown, next));
 }

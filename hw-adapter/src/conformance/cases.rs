@@ -18,11 +18,13 @@ mod dma;
 mod failure;
 mod order;
 mod refusals;
+mod vm;
 
 use dma::*;
 use failure::*;
 use order::*;
 use refusals::*;
+use vm::*;
 
 cases![
     properties_are_whole,
@@ -44,9 +46,15 @@ cases![
     reset_clears_vram_and_reaches_points,
     hooks_repair_before_anybody_knows,
     hooks_hear_of_a_reset,
+    hooks_hear_of_every_end,
     the_cpu_reaches_every_memory,
     mapped_memory_is_reached,
     mappings_are_whole_or_nothing,
+    jobs_go_through_page_tables,
+    elements_are_computed,
+    faults_are_exact,
+    translations_are_forgotten_on_demand,
+    address_spaces_begin_and_end,
 ];
 
 const KEY: PatternKey = PatternKey {

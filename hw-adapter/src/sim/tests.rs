@@ -1,9 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Instant;
+
 use super::*;
-use crate::command::{Command, Segment};
-use crate::footprint::Spans;
+use crate::command::{Command, Segment, Submission};
+use crate::device::Device;
+use crate::footprint::{self, Spans};
 use crate::outcome::{Outcome, OutcomeValue};
+use crate::timeline::WaitError;
+use crate::vm::{Backing, Launch, PteWrite, VmId, VmKernel};
 
 const TIME: Option<Duration> = Some(Duration::from_secs(20));
 
@@ -141,4 +146,53 @@ fn an_interrupted_engine_sleeps_again() {
     }
     timelines.advance(gate.timeline, 1).unwrap();
     assert_eq!(sim.idle(TIME), Ok(()));
+}
+
+#[test]
+fn a_job_that_meets_a_command_fails_at_its_piece() {
+    let timelines = Arc::new(Timelines::new());
+    let system = Arc::new(SystemMemory::new(1 << 16).unwrap());
+    let sim = Sim::new(SimConfig::new("sim", 4 << 20), timelines, system).unwrap();
+    let vm = VmId(1);
+    sim.create_vm(vm, 0, 4 << 20).unwrap();
+    let bytes = 3 << 20;
+    let write = PteWrite {
+        address: 0,
+        bytes,
+        backing: Backing::Memory {
+            segments: [Segment::vram(0, bytes)].into(),
+            offset: 0,
+            write: true,
+        },
+    };
+    let writes = [write].into();
+    let run = |command| {
+        let outcome = Arc::new(Outcome::new());
+        let submission = Submission::new(command).outcome(&outcome);
+        sim.submit(EngineId(0), submission).unwrap();
+        outcome.wait(TIME).unwrap().clone()
+    };
+    assert_eq!(run(Command::WritePtes { vm, writes }), OutcomeValue::Done);
+    let running = sim.shared.vram.claim_range((2 << 20) + 100, 8, false);
+    let launch = |dst, bytes| {
+        let pattern = 1;
+        let kernel = VmKernel::Fill {
+            dst,
+            bytes,
+            pattern,
+        };
+        run(Command::Launch(Launch { vm, job: 1, kernel }))
+    };
+    let error = DeviceError::Conflict {
+        memory: MemorySpace::Vram,
+        offset: (2 << 20) + 100,
+        bytes: 8,
+    };
+    assert_eq!(launch(0, bytes), OutcomeValue::Failed(error));
+    assert_eq!(launch(0, (2 << 20) + 100), OutcomeValue::Done);
+    assert_eq!(sim.statistics().total().conflicts, 1);
+    drop(running);
+    let claim = sim.shared.vram.claim_range(0, bytes, false).unwrap();
+    let bytes = claim.read((2 << 20) + 88, 16).unwrap();
+    assert_eq!(bytes, [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
 }

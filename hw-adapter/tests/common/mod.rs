@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use gpumm_hw::sim::{Sim, SimConfig, SimControl};
 use gpumm_hw::{
-    Command, CpuAccess, Device, DeviceError, EngineId, Hooks, Kernel, Outcome, OutcomeValue,
-    PatternKey, Point, Segment, Submission, SystemMemory, Timelines,
+    Access, Backing, Command, CpuAccess, Device, DeviceError, EngineId, Hooks, Kernel, Launch,
+    Outcome, OutcomeValue, PatternKey, Point, PteWrite, Segment, Submission, SystemMemory,
+    Timelines, VmFaultReason, VmId, VmKernel,
 };
 
 pub(crate) const MEMORY: u64 = 1 << 20;
@@ -214,4 +215,118 @@ pub(crate) fn until(condition: impl Fn() -> bool) {
 
 pub(crate) fn failed(error: DeviceError) -> OutcomeValue {
     OutcomeValue::Failed(error)
+}
+
+pub(crate) const PAGE: u64 = 4096;
+pub(crate) const VM: VmId = VmId(7);
+pub(crate) const JOB: u64 = 99;
+
+/// Names memory behind addresses.
+pub(crate) fn backed(address: u64, list: &[Segment], write: bool) -> PteWrite {
+    PteWrite {
+        address,
+        bytes: list.iter().map(|segment| segment.bytes).sum(),
+        backing: Backing::Memory {
+            segments: list.into(),
+            offset: 0,
+            write,
+        },
+    }
+}
+
+pub(crate) fn ptes(address: u64, bytes: u64, backing: Backing) -> PteWrite {
+    PteWrite {
+        address,
+        bytes,
+        backing,
+    }
+}
+
+pub(crate) fn write_ptes(writes: &[PteWrite]) -> Command {
+    Command::WritePtes {
+        vm: VM,
+        writes: writes.into(),
+    }
+}
+
+pub(crate) fn job(kernel: VmKernel) -> Command {
+    Command::Launch(Launch {
+        vm: VM,
+        job: JOB,
+        kernel,
+    })
+}
+
+/// Maps, and forgets what was used before.
+pub(crate) fn map(sim: &Sim, writes: &[PteWrite]) {
+    assert_eq!(perform(sim, COPY, write_ptes(writes)), OutcomeValue::Done);
+    let value = perform(sim, COPY, Command::InvalidateTlb { vm: VM });
+    assert_eq!(value, OutcomeValue::Done);
+}
+
+pub(crate) fn run(sim: &Sim, kernel: VmKernel) -> OutcomeValue {
+    perform(sim, COMPUTE, job(kernel))
+}
+
+pub(crate) fn vm_fault(address: u64, access: Access, why: VmFaultReason) -> OutcomeValue {
+    failed(DeviceError::VmFault {
+        vm: VM,
+        job: JOB,
+        address,
+        access,
+        why,
+    })
+}
+
+pub(crate) fn bytes_of(sim: &Sim, list: &[Segment]) -> Vec<u8> {
+    match perform(sim, COPY, read(list)) {
+        OutcomeValue::Bytes(bytes) => bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) const SPAN: u64 = 1 << 24;
+
+pub(crate) fn device() -> Sim {
+    let (sim, _) = Machine::new().sim("sim");
+    sim.create_vm(VM, 0, SPAN).unwrap();
+    sim
+}
+
+pub(crate) fn put(dst: u64, pattern: u64) -> VmKernel {
+    VmKernel::Fill {
+        dst,
+        bytes: 8,
+        pattern,
+    }
+}
+
+pub(crate) fn get(sim: &Sim, src: u64) -> OutcomeValue {
+    let sum = VmKernel::Checksum {
+        src,
+        bytes: 8,
+        dst: SPAN - 8,
+    };
+    run(sim, sum)
+}
+
+pub(crate) fn unmapped(address: u64) -> OutcomeValue {
+    vm_fault(address, Access::Read, VmFaultReason::Unmapped)
+}
+
+/// A page for what checksums write, and two pages with words of their own.
+pub(crate) fn two_pages(sim: &Sim) -> [Segment; 2] {
+    let pages = [Segment::vram(0, PAGE), Segment::vram(65536, PAGE)];
+    map(
+        sim,
+        &[backed(SPAN - PAGE, &[Segment::vram(PAGE, PAGE)], true)],
+    );
+    for (word, page) in (1..).zip(pages) {
+        perform(sim, COPY, fill(&[page], word));
+    }
+    pages
+}
+
+pub(crate) fn stale(sim: &Sim) -> u64 {
+    sim.statistics().mmu.stale_accesses
 }

@@ -204,3 +204,49 @@ pub(super) fn the_cpu_reaches_every_memory(bench: &mut Bench) -> Verdict {
     let seen = bench.read(&flat, 3, 5000)?;
     equal("engines see it", &&*seen, &&data[5..5005])
 }
+
+/// Notes how its command ended, and whether that could be seen already.
+#[derive(Debug)]
+struct Ender {
+    outcome: Arc<Outcome>,
+    seen: Mutex<Vec<(OutcomeValue, bool)>>,
+}
+
+impl Hooks for Ender {
+    fn failed(&self, error: DeviceError, _: &dyn CpuAccess) -> Result<OutcomeValue, DeviceError> {
+        Err(error)
+    }
+
+    fn ended(&self, value: &OutcomeValue) {
+        let early = self.outcome.get().is_none();
+        lock(&self.seen).push((value.clone(), early));
+    }
+}
+
+pub(super) fn hooks_hear_of_every_end(bench: &mut Bench) -> Verdict {
+    let never = Point {
+        timeline: bench.timelines().create("never"),
+        value: 1,
+    };
+    let failed = OutcomeValue::Failed(DeviceError::Reset);
+    for (waits, expected) in [(false, OutcomeValue::Done), (true, failed)] {
+        let ender = Arc::new(Ender {
+            outcome: Arc::new(Outcome::new()),
+            seen: Mutex::default(),
+        });
+        let hooks = Arc::clone(&ender) as Arc<dyn Hooks>;
+        let mut submission = Submission::default().outcome(&ender.outcome).hooks(&hooks);
+        drop(hooks);
+        if waits {
+            submission = submission.after(never);
+        }
+        let point = bench.submit(ENGINE, submission)?;
+        if waits {
+            bench.device().reset()?;
+        }
+        bench.wait(point)?;
+        equal("told", &*lock(&ender.seen), &vec![(expected, true)])?;
+        equal("hooks are gone", &Arc::strong_count(&ender), &1)?;
+    }
+    Ok(())
+}

@@ -1,11 +1,13 @@
 //! The MMU of a simulated device: address spaces with page tables, and jobs that go through them.
 
+mod budget;
 mod lanes;
 mod launch;
 mod pte;
 mod space;
 mod table;
 mod tlb;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,10 +18,11 @@ use crate::error::DeviceError;
 use crate::vm::{PteWrite, VmId};
 
 use super::statistics::add;
+use budget::Budget;
 pub(crate) use launch::{damage, launch};
 pub(crate) use space::{Space, Window};
 pub(crate) use table::Leaf;
-use table::{Budget, Pages};
+use table::Pages;
 
 /// Contiguous bytes behind addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +37,6 @@ impl Piece {
     fn next_place(self) -> Option<(MemorySpace, u64)> {
         self.place
             .map(|(memory, offset)| (memory, offset + self.bytes))
-    }
-}
-
-impl Pages {
-    fn add(&mut self, other: Pages) {
-        self.small += other.small;
-        self.middle += other.middle;
-        self.large += other.large;
     }
 }
 

@@ -11,8 +11,9 @@ use crate::vm::{
 };
 use crate::vm_check::whole;
 
+use super::budget::{Budget, NoMemory};
 use super::pte::Pte;
-use super::table::{Budget, NoMemory, PAGE, Pages, Table};
+use super::table::{PAGE, Pages, Table};
 use super::tlb::Tlb;
 use super::{Counters, Piece};
 
@@ -288,14 +289,9 @@ fn put(table: &mut Table, write: &PteWrite, bytes: u64) -> Result<Pages, NoMemor
             offset,
             write: writable,
         } => {
-            let mut written = Pages::default();
-            let mut at = write.address;
-            for run in Runs::new(segments, *offset, bytes) {
-                let pte = Pte::memory(run.memory, run.offset, *writable);
-                written.add(table.map(at, run.bytes, pte)?);
-                at += run.bytes;
-            }
-            Ok(written)
+            let runs = Runs::new(segments, *offset, bytes);
+            let runs = runs.map(|run| (Pte::memory(run.memory, run.offset, *writable), run.bytes));
+            table.map_runs(write.address, bytes, runs)
         }
     }
 }

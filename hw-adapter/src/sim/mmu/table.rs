@@ -6,75 +6,38 @@
 //! large page: whoever reserved them must find them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::budget::{Budget, NoMemory, table};
 use super::pte::{JOINED, PRESENT, Pte};
 
 pub(crate) const PAGE: u64 = 4096;
 pub(crate) const MIDDLE: u64 = 64 << 10;
 pub(crate) const LARGE: u64 = 2 << 20;
 /// What one table of the third level spans.
-const GIB: u64 = 1 << 30;
-const FANOUT: usize = 512;
+pub(super) const GIB: u64 = 1 << 30;
+pub(super) const FANOUT: usize = 512;
 /// Small pages in a joined one.
-const JOIN: usize = 16;
+pub(super) const JOIN: usize = 16;
 
-type Small = Box<[u64; FANOUT]>;
+pub(super) type Small = Box<[u64; FANOUT]>;
 
 /// 2 MiB of addresses.
 #[derive(Default)]
-struct Region {
+pub(super) struct Region {
     /// The large page.
-    large: u64,
+    pub(super) large: u64,
     /// How many entries of `small` are present: none beside a large page.
-    used: u16,
-    small: Option<Small>,
+    pub(super) used: u16,
+    pub(super) small: Option<Small>,
 }
 
-type Regions = Box<[Region; FANOUT]>;
-type Middles = Box<[Option<Regions>; FANOUT]>;
+pub(super) type Regions = Box<[Region; FANOUT]>;
+pub(super) type Middles = Box<[Option<Regions>; FANOUT]>;
 
-const SMALL_BYTES: u64 = size_of::<[u64; FANOUT]>() as u64;
-const REGIONS_BYTES: u64 = size_of::<[Region; FANOUT]>() as u64;
-const MIDDLES_BYTES: u64 = size_of::<[Option<Regions>; FANOUT]>() as u64;
+pub(super) const SMALL_BYTES: u64 = size_of::<[u64; FANOUT]>() as u64;
+pub(super) const REGIONS_BYTES: u64 = size_of::<[Region; FANOUT]>() as u64;
+pub(super) const MIDDLES_BYTES: u64 = size_of::<[Option<Regions>; FANOUT]>() as u64;
 const TOP_BYTES: u64 = size_of::<[Option<Middles>; FANOUT]>() as u64;
-
-/// There is no memory for tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoMemory;
-
-/// Memory for tables, shared by the address spaces of a device.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    limit: u64,
-    used: AtomicU64,
-}
-
-impl Budget {
-    pub(crate) fn new(limit: u64) -> Arc<Budget> {
-        Arc::new(Budget {
-            limit,
-            used: AtomicU64::new(0),
-        })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    fn take(&self, bytes: u64) -> Result<(), NoMemory> {
-        let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        let taken = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.map(|_| ()).map_err(|_| NoMemory)
-    }
-
-    fn give(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
 
 /// Pages by size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,28 +58,20 @@ pub(crate) struct Leaf {
 
 /// The page table of one address space.
 pub(crate) struct Table {
-    top: Box<[Option<Middles>; FANOUT]>,
-    budget: Arc<Budget>,
+    pub(super) top: Box<[Option<Middles>; FANOUT]>,
+    pub(super) budget: Arc<Budget>,
     /// What was taken of the budget.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// Entries of 4 KiB that stand for themselves.
-    small: u64,
+    pub(super) small: u64,
     /// Entries of 4 KiB that are part of 64 KiB.
-    joined: u64,
-    large: u64,
+    pub(super) joined: u64,
+    pub(super) large: u64,
 }
 
 /// The index of an address in the level whose entries span `1 << shift` bytes.
-fn index(address: u64, shift: u32) -> usize {
+pub(super) fn index(address: u64, shift: u32) -> usize {
     (address >> shift) as usize % FANOUT
-}
-
-/// A table of empty entries; an error rather than an abort.
-fn table<T: Default>() -> Result<Box<[T; FANOUT]>, NoMemory> {
-    let mut entries = Vec::new();
-    entries.try_reserve_exact(FANOUT).map_err(|_| NoMemory)?;
-    entries.resize_with(FANOUT, T::default);
-    entries.into_boxed_slice().try_into().map_err(|_| NoMemory)
 }
 
 impl Table {
@@ -203,7 +158,7 @@ impl Table {
                 }
             };
             // So a range beyond measure is refused after a short look.
-            if needed > self.budget.limit {
+            if needed > self.budget.limit() {
                 return Err(NoMemory);
             }
         }
@@ -215,153 +170,6 @@ impl Table {
             let middles = child(&mut self.top[index(start, 39)], made, MIDDLES_BYTES)?;
             let regions = child(&mut middles[index(start, 30)], made, REGIONS_BYTES)?;
             child(&mut regions[index(start, 21)].small, made, SMALL_BYTES)?;
-        }
-        Ok(())
-    }
-
-    /// Puts pages at a range, the first one at `pte`; the largest that fit. The answer counts
-    /// what was written.
-    ///
-    /// # Errors
-    /// [`NoMemory`] when a table is missing that was not reserved; all before it is written.
-    pub(crate) fn map(&mut self, address: u64, bytes: u64, pte: Pte) -> Result<Pages, NoMemory> {
-        let mut written = Pages::default();
-        let (mut at, end, mut pte) = (address, address + bytes, pte);
-        while at < end {
-            let mut part = (LARGE - at % LARGE).min(end - at);
-            let large = part == LARGE && pte.continues(at, LARGE);
-            if large {
-                // As many as one table of the third level has, at once.
-                let most = (GIB - at % GIB).min(end - at);
-                part = most / LARGE * LARGE;
-                self.map_large(at, part, pte)?;
-                written.large += part / LARGE;
-            } else {
-                self.map_small(at, part, pte, &mut written)?;
-            }
-            at += part;
-            pte = pte.advance(part);
-        }
-        Ok(written)
-    }
-
-    fn map_large(&mut self, address: u64, bytes: u64, first: Pte) -> Result<(), NoMemory> {
-        let from = index(address, 21);
-        let to = from + (bytes / LARGE) as usize;
-        let Table {
-            top,
-            budget,
-            bytes: total,
-            small,
-            joined,
-            large,
-        } = self;
-        let regions = regions(top, budget, total, address)?;
-        let mut pte = first;
-        for region in &mut regions[from..to] {
-            *large += 1;
-            *large -= region.large & PRESENT;
-            empty(region, small, joined);
-            region.large = pte.0;
-            pte = pte.advance(LARGE);
-        }
-        Ok(())
-    }
-
-    /// Inside one region.
-    fn map_small(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        first: Pte,
-        written: &mut Pages,
-    ) -> Result<(), NoMemory> {
-        let Table {
-            top,
-            budget,
-            bytes: total,
-            ..
-        } = self;
-        let regions = regions(top, budget, total, address)?;
-        let region = &mut regions[index(address, 21)];
-        if region.small.is_none() {
-            paid(budget, total, SMALL_BYTES, &mut region.small)?;
-        }
-        let from = index(address, 12);
-        let to = from + (bytes / PAGE) as usize;
-        let change = change(region, from, to);
-        let Some(entries) = &mut region.small else {
-            return Err(NoMemory);
-        };
-        // What both the address and the memory allow to join.
-        let (a, b) = match first.continues(address, MIDDLE) {
-            true => (from.next_multiple_of(JOIN), to / JOIN * JOIN),
-            false => (to, to),
-        };
-        let (a, b) = if a < b { (a, b) } else { (to, to) };
-        let mut pte = first.0;
-        let step = first.step();
-        for (range, flags) in [(from..a, 0), (a..b, JOINED), (b..to, 0)] {
-            for entry in &mut entries[range] {
-                *entry = pte | flags;
-                pte += step;
-            }
-        }
-        let count = to - from;
-        region.used += count as u16;
-        self.large -= change.large;
-        self.small = self.small + change.small - change.gone_small + (count - (b - a)) as u64;
-        self.joined = self.joined + change.joined - change.gone_joined + (b - a) as u64;
-        written.small += (count - (b - a)) as u64;
-        written.middle += ((b - a) / JOIN) as u64;
-        Ok(())
-    }
-
-    /// Makes the pages of a range absent.
-    ///
-    /// # Errors
-    /// [`NoMemory`] when a large page must be split and its table was not reserved.
-    pub(crate) fn unmap(&mut self, address: u64, bytes: u64) -> Result<(), NoMemory> {
-        let end = address + bytes;
-        let mut at = address;
-        while at < end {
-            let Some(middles) = &mut self.top[index(at, 39)] else {
-                at = ((at | ((GIB << 9) - 1)) + 1).min(end);
-                continue;
-            };
-            let stop = (at | (GIB - 1)).saturating_add(1).min(end);
-            let Some(regions) = &mut middles[index(at, 30)] else {
-                at = stop;
-                continue;
-            };
-            while at < stop {
-                let part = (LARGE - at % LARGE).min(stop - at);
-                let region = &mut regions[index(at, 21)];
-                if part == LARGE {
-                    self.large -= region.large & PRESENT;
-                    region.large = 0;
-                    empty(region, &mut self.small, &mut self.joined);
-                } else if region.large & PRESENT != 0 || region.used > 0 {
-                    if region.small.is_none() {
-                        paid(
-                            &self.budget,
-                            &mut self.bytes,
-                            SMALL_BYTES,
-                            &mut region.small,
-                        )?;
-                    }
-                    let from = index(at, 12);
-                    let to = from + (part / PAGE) as usize;
-                    let change = change(region, from, to);
-                    if let Some(entries) = &mut region.small {
-                        entries[from..to].fill(0);
-                    }
-                    self.large -= change.large;
-                    self.small = self.small + change.small - change.gone_small;
-                    self.joined = self.joined + change.joined - change.gone_joined;
-                }
-                at += part;
-            }
         }
         Ok(())
     }
@@ -461,112 +269,6 @@ fn child<'a, T: Default>(
         }
     };
     Ok(entry.insert(child))
-}
-
-/// As [`child`], paid by itself.
-fn paid<'a, T: Default>(
-    budget: &Budget,
-    total: &mut u64,
-    bytes: u64,
-    entry: &'a mut Option<Box<[T; FANOUT]>>,
-) -> Result<&'a mut [T; FANOUT], NoMemory> {
-    if entry.is_none() {
-        budget.take(bytes)?;
-        match table() {
-            Ok(child) => *entry = Some(child),
-            Err(error) => {
-                budget.give(bytes);
-                return Err(error);
-            }
-        }
-        *total += bytes;
-    }
-    entry.as_deref_mut().ok_or(NoMemory)
-}
-
-/// The regions of the GiB of an address.
-fn regions<'a>(
-    top: &'a mut [Option<Middles>; FANOUT],
-    budget: &Budget,
-    total: &mut u64,
-    address: u64,
-) -> Result<&'a mut [Region; FANOUT], NoMemory> {
-    let middles = paid(budget, total, MIDDLES_BYTES, &mut top[index(address, 39)])?;
-    paid(
-        budget,
-        total,
-        REGIONS_BYTES,
-        &mut middles[index(address, 30)],
-    )
-}
-
-/// Makes the small pages of a region absent.
-fn empty(region: &mut Region, small: &mut u64, joined: &mut u64) {
-    if region.used > 0
-        && let Some(entries) = &mut region.small
-    {
-        let part = entries.iter().map(|entry| (entry & JOINED) / JOINED);
-        let part: u64 = part.sum();
-        *joined -= part;
-        *small -= u64::from(region.used) - part;
-        entries.fill(0);
-        region.used = 0;
-    }
-}
-
-/// What becomes of the pages around and in a range of small entries.
-#[derive(Default)]
-struct Change {
-    /// Large pages split.
-    large: u64,
-    /// Small and joined entries made of others.
-    small: u64,
-    joined: u64,
-    /// Small and joined entries in the range, which are to be overwritten.
-    gone_small: u64,
-    gone_joined: u64,
-}
-
-/// Prepares small entries for being overwritten: splits the pages that go beyond the range, and
-/// takes what is in the range out of the region's count.
-fn change(region: &mut Region, from: usize, to: usize) -> Change {
-    let mut change = Change::default();
-    let Some(entries) = &mut region.small else {
-        return change;
-    };
-    if region.large & PRESENT != 0 {
-        let large = Pte(region.large);
-        let mut pte = large.0 | JOINED;
-        for entry in entries.iter_mut() {
-            *entry = pte;
-            pte += large.step();
-        }
-        region.large = 0;
-        region.used = FANOUT as u16;
-        change.large = 1;
-        change.joined = FANOUT as u64;
-    }
-    let mut part = 0;
-    for edge in [from, to] {
-        let group = edge / JOIN * JOIN;
-        if edge != group && entries[group] & JOINED != 0 {
-            entries[group..group + JOIN]
-                .iter_mut()
-                .for_each(|entry| *entry &= !JOINED);
-            part += JOIN as u64;
-        }
-    }
-    change.small += part;
-    change.gone_joined += part;
-    let (mut present, mut joined) = (0, 0);
-    for entry in &entries[from..to] {
-        present += entry & PRESENT;
-        joined += (entry & JOINED) / JOINED;
-    }
-    region.used -= present as u16;
-    change.gone_joined += joined;
-    change.gone_small += present - joined;
-    change
 }
 
 #[cfg(test)]

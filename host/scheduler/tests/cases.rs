@@ -413,23 +413,28 @@ fn a_job_that_ends_before_its_verdict() {
 fn a_kill_ends_waiting_in_a_circle() {
     for victim in 0..2 {
         let mut mock = Mock::simple();
-        let all: [_; 2] = mock.entities();
-        let first = mock.push_after(all[0], None, &[at(2, 2), at(90, 1)]);
+        let all: [_; 3] = mock.entities();
+        let beside = mock.push(all[2], None);
+        let waits = [at(2, 2), at(90, 1), beside];
+        let first = mock.push_after(all[0], None, &waits);
         let before = mock.push(all[1], None);
         let second = mock.push_after(all[1], None, &[first]);
-        assert_eq!(mock.advance(9), 1);
         mock.scheduler.kill(all[victim]).unwrap();
         mock.drain();
-        // A dependency that is in no circle is waited for.
-        assert_eq!(mock.advance(9), 0);
+        // Dependencies that are in no circle are waited for.
         mock.scheduler.reached(at(90, 1));
         mock.drain();
-        mock.advance(9);
-        mock.advance(9);
+        assert!(!mock.finished(first) && !mock.finished(second));
+        assert_eq!(mock.advance(1), 1);
+        assert!(mock.finished(beside) && !mock.finished(before));
+        // A killed `first` waited for the end of `beside`, a killed `second` waits for `first`
+        // and for `before`, which it comes behind.
+        assert_eq!(mock.finished(first), victim == 0);
+        while mock.advance(9) > 0 {}
         let killed = |n: usize| (n == victim).then_some(JobError::Killed);
         assert_eq!(mock.error(first), killed(0));
         assert_eq!(mock.error(second), killed(1));
-        assert_eq!(mock.error(before), None);
+        assert_eq!((mock.error(before), mock.error(beside)), (None, None));
     }
 }
 

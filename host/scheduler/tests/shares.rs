@@ -144,3 +144,42 @@ fn many() {
         }
     }
 }
+
+/// Who comes late gets its share from then on, and nothing for the time before.
+#[test]
+fn nobody_saves_time_up() {
+    let mut mock = Mock::new(&[ring(1)]);
+    let [one, other] = mock.entities();
+    for _ in 0..1_000 {
+        mock.push(one, Some(MS));
+    }
+    mock.run_for(500 * MS);
+    for _ in 0..200 {
+        mock.push(other, Some(MS));
+    }
+    mock.run_for(100 * MS);
+    let worked = mock.rings[0].worked[&other];
+    assert!((49 * MS..=51 * MS).contains(&worked), "{worked}");
+}
+
+/// A low priority that joins a higher one waits as long as that would be served before its share.
+#[test]
+fn a_low_priority_joins_further_back() {
+    let mut mock = Mock::new(&[ring(1)]);
+    let [normal] = mock.entities();
+    let low = mock.entity(Low);
+    for _ in 0..1_000 {
+        mock.push(normal, Some(MS));
+    }
+    mock.run_for(100 * MS);
+    let point = mock.push(low, Some(MS));
+    mock.run_for(100 * MS);
+    let waited = mock.fate(point).scheduled.unwrap() - 100 * MS;
+    assert!((8 * MS..=10 * MS).contains(&waited), "{waited}");
+    // A higher one does not wait.
+    let high = mock.entity(High);
+    let point = mock.push(high, Some(MS));
+    mock.run_for(100 * MS);
+    let waited = mock.fate(point).scheduled.unwrap() - 200 * MS;
+    assert!(waited <= MS, "{waited}");
+}

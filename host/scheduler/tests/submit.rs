@@ -117,6 +117,26 @@ fn i_8_timeout() {
     assert!(!mock.finished(point));
 }
 
+/// The timer starts anew for the job that becomes the first, and on an empty ring.
+#[test]
+fn every_first_job_has_its_own_time() {
+    let mut mock = Mock::with_timeout(200 * MS);
+    let [entity] = mock.entities();
+    let mut points = [(); 2].map(|()| mock.push(entity, None));
+    mock.run_for(150 * MS);
+    assert_eq!(mock.advance(1), 1);
+    mock.run_for(199 * MS);
+    assert_eq!(points.map(|p| mock.fate(p).timed_out), [0, 0]);
+    assert_eq!(mock.advance(1), 1);
+    assert_eq!(mock.scheduler.next_deadline(), None);
+    mock.run_for(SECOND);
+    points[0] = mock.push(entity, None);
+    mock.run_for(199 * MS);
+    assert_eq!(mock.fate(points[0]).timed_out, 0);
+    mock.run_for(MS);
+    assert_eq!(mock.fate(points[0]).timed_out, 1);
+}
+
 #[test]
 fn i_9_no_hang() {
     let mut mock = Mock::with_timeout(200 * MS);

@@ -69,7 +69,8 @@ impl GpuVm {
 
     fn act<R>(&mut self, call: impl Fn(&mut VmComponent) -> R + 'static) -> R {
         let answer = call(&mut self.component);
-        self.calls.push(Rc::new(move |component| _ = call(component)));
+        self.calls
+            .push(Rc::new(move |component| _ = call(component)));
         answer
     }
 

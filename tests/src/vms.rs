@@ -2,8 +2,8 @@
 
 use gpumm_contract::vm::packed::decode_steps;
 use gpumm_contract::vm::{
-    AddressSpaces, Bind, BindError, Ended, Mapping, Needs, Op, Span, VirtualMemory, VmBo,
-    VmConfig, VmError, VmId, packed::encode_binds,
+    AddressSpaces, Bind, BindError, Ended, Mapping, Needs, Op, Span, VirtualMemory, VmBo, VmConfig,
+    VmError, VmId, packed::encode_binds,
 };
 use gpumm_contract::{BufferId, TableId};
 use std::cell::RefCell;

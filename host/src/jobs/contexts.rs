@@ -90,7 +90,9 @@ impl Contexts {
         let mut reader = Reader::new(&answers, Kind::Answers).map_err(lie)?;
         let item = reader.next().map_err(lie)?;
         let extents = item.as_ref().and_then(extents_of);
-        Ok(extents.and_then(|(_, mut extents)| extents.next()).map(|e| e.offset))
+        Ok(extents
+            .and_then(|(_, mut extents)| extents.next())
+            .map(|e| e.offset))
     }
 
     fn ids(&mut self) -> Result<&mut Box<dyn Strategy>, Error> {

@@ -87,7 +87,8 @@ impl Gate {
             return Err(Error::VmLost(vm));
         }
         let covers = view.covers(spans);
-        if !covers.fresh {
+        // Of a job that names nothing that is mapped the planner would not hear otherwise.
+        if !covers.fresh || covers.uses.is_empty() {
             return Ok(Passed::Ask);
         }
         let view = view.clone();

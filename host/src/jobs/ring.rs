@@ -356,8 +356,11 @@ impl Ring {
 
     /// Time has passed.
     pub(super) fn tick(&self) {
-        let now = self.now();
-        self.state().scheduler.tick(now);
+        {
+            let mut state = self.state();
+            let now = self.now();
+            state.scheduler.tick(now);
+        }
         self.pump();
         self.reap();
     }
@@ -365,11 +368,11 @@ impl Ring {
     /// A job makes no progress: the device ends it alone, and its queue answers for it.
     fn hangs(&self, key: JobKey) {
         tracing::warn!(?key, "a job hangs; it is ended");
-        let now = self.now();
-        let verdict = self
-            .state()
-            .scheduler
-            .timeout_verdict(key, Verdict::Reset, now);
+        let verdict = {
+            let mut state = self.state();
+            let now = self.now();
+            state.scheduler.timeout_verdict(key, Verdict::Reset, now)
+        };
         debug_assert!(verdict.is_ok());
         // Its hooks are called with the error, and with them the capture is made.
         if let Err(error) = self.site.device.reset_engine(self.site.engine) {

@@ -10,7 +10,7 @@ use crate::runtime::IMPORT;
 use gpumm_contract::Few;
 use gpumm_contract::request::{Access, Attach, Create, Detach, Intent, Request, Use};
 use gpumm_contract::vm::{VmConfig, VmId};
-use gpumm_contract::{BufferId, JobId, Point, Stamp, TenantId};
+use gpumm_contract::{BufferId, JobId, Point, PointSet, Stamp, TenantId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub(super) struct Newborn {
     guards: Vec<Point>,
     /// Address spaces that are made before a verb that uses them.
     pub(super) vms: BTreeMap<VmId, (TenantId, VmConfig)>,
+    /// Points of jobs that the ledger hears of with this batch.
+    pub(super) points: PointSet,
     /// Jobs to hand over once the batch is planned.
     pub(super) jobs: Vec<Pending>,
     /// Requests so far.

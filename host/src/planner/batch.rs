@@ -75,11 +75,15 @@ impl Planner {
         verbs: Vec<Verb>,
         uses: Vec<Used>,
     ) -> Result<Vec<Result<Reply, Error>>, Error> {
+        let points = uses.iter().map(|used| used.at).collect();
         let mut requests: Vec<Request> = uses.into_iter().map(Request::Used).collect();
         requests.extend(self.news()?);
         self.forget_closed();
         let told = requests.len();
-        let mut newborn = Newborn::default();
+        let mut newborn = Newborn {
+            points,
+            ..Newborn::default()
+        };
         let admitted: Vec<Result<(), Error>> = verbs
             .into_iter()
             .map(|verb| {

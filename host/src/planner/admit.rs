@@ -31,6 +31,16 @@ pub(super) struct Newborn {
     pub(super) requests: usize,
 }
 
+impl Newborn {
+    /// Nothing yet, but points of jobs that were submitted before.
+    pub(super) fn new(points: PointSet) -> Self {
+        Newborn {
+            points,
+            ..Newborn::default()
+        }
+    }
+}
+
 impl Planner {
     /// Makes a request of a verb.
     ///

@@ -80,10 +80,7 @@ impl Planner {
         requests.extend(self.news()?);
         self.forget_closed();
         let told = requests.len();
-        let mut newborn = Newborn {
-            points,
-            ..Newborn::default()
-        };
+        let mut newborn = Newborn::new(points);
         let admitted: Vec<Result<(), Error>> = verbs
             .into_iter()
             .map(|verb| {

@@ -87,9 +87,9 @@ impl Planner {
         }
         let known = self.last_points()?;
         for point in after.iter() {
-            let last = known.iter().find(|p| p.timeline == point.timeline);
-            if last.is_none_or(|last| last.value < point.value) && !self.delivered.is_reached(point)
-            {
+            let mut last = known.iter().copied().chain(newborn.points.iter());
+            let known = |p: Point| p.timeline == point.timeline && p.value >= point.value;
+            if !last.any(known) && !self.delivered.is_reached(point) {
                 return Err(Error::Argument(
                     "a bind waits for a fence of another device".into(),
                 ));
@@ -147,6 +147,7 @@ impl Planner {
             stamp: self.gate.stamp(),
             spans: waiting.spans(),
         };
+        newborn.points.add(at);
         newborn.jobs.push(Pending {
             request: newborn.requests,
             vm,

@@ -165,7 +165,12 @@ impl VmLife {
     /// Its mappings end with it.
     fn release(&mut self) {
         let Some(id) = self.any() else { return };
-        self.live.remove(&id);
+        if let Some(live) = self.live.remove(&id) {
+            let mut batch = self.client.batch();
+            let slot = batch.release(live.buffer);
+            let mut ended = batch.submit().expect("the device goes on");
+            ended.done(slot).expect("a live buffer");
+        }
         for space in &mut self.spaces {
             let others =
                 |shows: &Shows| !matches!(shows, Shows::Page { buffer, .. } if *buffer == id);
@@ -257,7 +262,17 @@ impl VmLife {
             return;
         }
         let at = self.rng.usize(..self.spaces.len());
-        let (start, count) = self.range(12);
+        let (mut start, mut count) = self.range(12);
+        // Mostly where something is.
+        let pages = self.spaces[at].pages.len();
+        if pages > 0 && self.rng.u32(..4) > 0 {
+            let mapped = self.spaces[at].pages.keys();
+            start = *mapped
+                .clone()
+                .nth(self.rng.usize(..pages))
+                .expect("counted");
+            count = count.min(4).min(PAGES - start);
+        }
         let address = START + start * PAGE;
         let bytes = count * PAGE;
         let pattern = self.rng.u64(..);

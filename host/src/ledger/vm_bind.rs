@@ -42,6 +42,11 @@ impl Check<'_> {
         if !facts.ptes.is_empty() {
             return Err(Refusal::PtesLeft(vm));
         }
+        // Nobody looks at it any more once it is no fact.
+        let touched = self.touched.get(&vm);
+        if touched.is_some_and(|t| t.stale_sparse || !t.stale.is_empty()) {
+            return Err(Refusal::StaleTlb(vm));
+        }
         for &buffer in facts.bos.keys() {
             self.ledger.members.discard(&(buffer, vm));
         }

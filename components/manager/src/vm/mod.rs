@@ -26,7 +26,7 @@ use alloc::vec::Vec;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::CreateVm;
 use gpumm_contract::table::{Hold, Holder, Tables};
-use gpumm_contract::vm::{AddressSpaces, Span, VmError, VmId};
+use gpumm_contract::vm::{AddressSpaces, Op as Step, Span, VmError, VmId};
 use gpumm_contract::{BufferId, Point, PointSet, TableId, TimelineId};
 
 /// An address space, beside what gpuvm knows of it.
@@ -96,7 +96,8 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
         let on = on.ok_or(Status::InvalidAccess)?;
         let mut steps = Vec::new();
         self.vms.close(vm, &mut steps)?;
-        if !steps.is_empty() {
+        let sparse = |step: &Step| matches!(step, Step::Unmap(u) if u.mapping.buffer.is_none());
+        if !shown.is_empty() || steps.iter().any(sparse) {
             self.write_after(vm, on, &before, ctx)?;
             let written = self.write(vm, on, (at, TableId::NONE, 0, 0), ctx)?;
             self.invalidate(vm, on, &shown, written, ctx)?;

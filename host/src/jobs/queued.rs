@@ -110,7 +110,8 @@ impl Queued {
             let passed = ring.gate().pass((tenant, waiting.vm), &spans, at)?;
             if let gate::Passed::On(view) = passed {
                 order.next += 1;
-                ring.push_one(self, at, Some(view), waiting);
+                let ready = view.ready();
+                ring.push_one(self, at, (Some(view), ready), waiting);
                 return Ok(Passed::Runs(at));
             }
         }

@@ -204,8 +204,14 @@ impl Ring {
     }
 
     /// Hands a job over that has come through the planner.
-    pub(crate) fn push(&self, queue: &Queued, at: Point, view: Option<VmView>, waiting: Waiting) {
-        self.push_one(queue, at, view, waiting);
+    pub(crate) fn push(
+        &self,
+        queue: &Queued,
+        at: Point,
+        on: (Option<VmView>, Option<Point>),
+        waiting: Waiting,
+    ) {
+        self.push_one(queue, at, on, waiting);
         queue.answered();
     }
 
@@ -222,12 +228,11 @@ impl Ring {
         &self,
         queue: &Queued,
         at: Point,
-        view: Option<VmView>,
+        (view, ready): (Option<VmView>, Option<Point>),
         waiting: Waiting,
     ) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut after: Vec<Dependency> = waiting.after.iter().map(Dependency::from).collect();
-        let ready = view.as_ref().and_then(VmView::ready);
         let reached = |p: &Point| self.site.timelines.reached(hardware_point(*p));
         after.extend(ready.filter(|p| !reached(p)).map(Dependency::finished));
         self.hand_over(

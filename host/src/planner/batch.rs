@@ -96,11 +96,11 @@ impl Planner {
                 .collect());
         }
         let ran = self.run(&requests);
-        let good = |n: usize| match &ran {
-            Ok(ended) => matches!(ended.get(told + n), Some((Ok(Status::Good), _))),
-            Err(_) => false,
+        let ready = |n: usize| match ran.as_ref().ok()?.get(told + n)? {
+            (Ok(Status::Good), ready) => Some(*ready),
+            _ => None,
         };
-        self.hand_over(newborn.jobs, good)?;
+        self.hand_over(newborn.jobs, ready)?;
         let ended = ran?;
         for ((ended, _), request) in ended.iter().zip(&requests) {
             self.vm_answered(request, matches!(ended, Ok(Status::Good)))?;
@@ -276,7 +276,9 @@ impl Planner {
             let fence = fences.next_if(|(of, _)| *of == number);
             let point = match (request, status) {
                 (Request::Access(_), Status::Good) => runs.next(),
-                (Request::Bind(_), Status::Good) => fence.map(|(_, point)| point),
+                (Request::Bind(_) | Request::Submit(_), Status::Good) => {
+                    fence.map(|(_, point)| point)
+                }
                 _ => None,
             };
             ended.push((Ok(status), point));

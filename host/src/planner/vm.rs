@@ -184,21 +184,24 @@ impl Planner {
         }
     }
 
-    /// Hands jobs over whose requests were answered, and ends those whose were refused. Every one
-    /// of them reaches its point.
+    /// Hands jobs over whose requests were answered with what they must wait for, and ends those
+    /// whose were refused. Every one of them reaches its point.
+    ///
+    /// ORDER: a job waits for what its own request has planned, not for what later ones of the
+    /// batch have: that may wait for the job.
     pub(super) fn hand_over(
         &mut self,
         jobs: Vec<Pending>,
-        good: impl Fn(usize) -> bool,
+        ready: impl Fn(usize) -> Option<Option<Point>>,
     ) -> Result<(), Error> {
         for job in jobs {
             let view = self.desk()?.ledger.vm(job.vm);
             let Some(ring) = &self.jobs_of_vms else {
                 continue;
             };
-            match good(job.request) {
-                true => ring.push(&job.queue, job.at, view, job.waiting),
-                false => ring.cancel(&job.queue, job.at, job.waiting),
+            match ready(job.request) {
+                Some(ready) => ring.push(&job.queue, job.at, (view, ready), job.waiting),
+                None => ring.cancel(&job.queue, job.at, job.waiting),
             }
         }
         Ok(())

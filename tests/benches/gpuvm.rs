@@ -163,9 +163,10 @@ fn maps() -> Vec<Row> {
     rows
 }
 
-/// The parts by name.
-const PARTS: [(&str, fn() -> Vec<Row>); 3] =
-    [("maps", maps), ("ptes", ptes::rows), ("jobs", jobs::rows)];
+/// Measures a part.
+type Part = fn() -> Vec<Row>;
+
+const PARTS: [(&str, Part); 3] = [("maps", maps), ("ptes", ptes::rows), ("jobs", jobs::rows)];
 
 fn main() {
     let part = option("--part");

@@ -5,9 +5,9 @@
 //! are timed, the wait for the last is not. `jobs/N`: as many threads, each with a client, an
 //! address space, a queue and 4000 jobs, from the first submit to the end of the last wait. A job
 //! writes 64 bytes. `device alone` gives the same launches to the same engine of the same device
-//! without a queue: what `queue` takes longer is this library's part, before the device and, since
-//! both threads share the machine and the ring's lock, also after it. No component is asked for any
-//! of these jobs.
+//! without a queue. What `queue` takes longer is this library's part: its way to the device, and
+//! what it does meanwhile for jobs that end, on the engine's thread, under the same locks. No
+//! component is asked for any of these jobs.
 
 use crate::common::Row;
 use crate::row;

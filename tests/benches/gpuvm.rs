@@ -1,19 +1,33 @@
-//! What binding costs: random overlapping maps in a space of 47 bits with N mappings present.
+//! What virtual memory costs: binding, page-table updates, and jobs on what is bound.
+//!
+//! `--part maps|ptes|jobs` runs a part alone.
+//!
+//! - `maps`, here: random overlapping maps in a space of 47 bits with N mappings present.
+//! - `ptes`: page-table updates of the simulated device beside a loop that writes as many words.
+//! - `jobs`: submitting jobs through the public API beside the device's own queue, and how many get
+//!   through.
+//!
+//! # Maps
 //!
 //! Starts are uniform, lengths uniform in 4 KiB to four times the space over N, so that the number
 //! of mappings stays near N: a map overlaps two to three. Each one goes as a packed request, is
 //! applied, and its packed steps are decoded, all inside the time; subject `S/64` sends 64 in one
 //! call. There is a buffer for each 64 mappings. `bytes/N` is the heap that the address space takes.
+//! For it every allocation is counted, in all parts: two atomic additions per block.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+#[path = "gpuvm/jobs.rs"]
+mod jobs;
+#[path = "gpuvm/ptes.rs"]
+mod ptes;
 
 use cap::Cap;
-use common::{Row, finish};
+use common::{Row, finish_with, option};
 use gpumm_contract::BufferId;
 use gpumm_contract::vm::packed::{StepsReader, encode_binds};
 use gpumm_contract::vm::{
-    AddressSpaces, Bind, MAX_MAPPINGS, Mapping, Op, PAGE, Span, VirtualMemory, VmConfig, VmId,
+    Bind, MAX_MAPPINGS, Mapping, Op, PAGE, Span, VirtualMemory, VmConfig, VmId,
 };
 use gpumm_gpuvm::GpuVm;
 use gpumm_tests::vms::VmComponent;
@@ -97,16 +111,24 @@ fn bind(
     count
 }
 
-fn main() {
-    let mut rows = Vec::new();
-    let row = |case: String, subject: &str, unit, samples| Row {
+pub(crate) fn row(
+    case: impl Into<String>,
+    subject: &str,
+    unit: &'static str,
+    samples: Vec<f64>,
+) -> Row {
+    Row {
         bench: "gpuvm",
-        case,
+        case: case.into(),
         subject: subject.into(),
         unit,
         samples,
         extra: Map::new(),
-    };
+    }
+}
+
+fn maps() -> Vec<Row> {
+    let mut rows = Vec::new();
     for (name, count) in SIZES {
         let mut rng = fastrand::Rng::with_seed(count);
         let before = HEAP.allocated();
@@ -138,5 +160,19 @@ fn main() {
             }
         }
     }
-    finish(rows);
+    rows
+}
+
+/// Measures a part.
+type Part = fn() -> Vec<Row>;
+
+const PARTS: [(&str, Part); 3] = [("maps", maps), ("ptes", ptes::rows), ("jobs", jobs::rows)];
+
+fn main() {
+    let part = option("--part");
+    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    let parts = PARTS.iter().filter(|(name, _)| wanted(name));
+    let rows: Vec<Row> = parts.flat_map(|(_, rows)| rows()).collect();
+    assert!(!rows.is_empty(), "--part is one of maps, ptes and jobs");
+    finish_with(rows, &["--part"]);
 }

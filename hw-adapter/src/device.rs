@@ -156,6 +156,10 @@ pub trait Device: Send + Sync + Debug {
     /// [`DeviceError::UnknownEngine`].
     fn reset_engine(&self, engine: EngineId) -> Result<(), DeviceError>;
 
+    /// Whether the command in progress on an engine makes no progress; `true` also where the
+    /// device cannot tell. Nothing in progress, or no such engine, is no hang.
+    fn is_hung(&self, engine: EngineId) -> bool;
+
     /// Whether the device is lost: what is submitted now ends with [`DeviceError::Lost`], and
     /// the content of its own memory is gone. [`Device::reset`] brings the device back.
     fn is_lost(&self) -> bool;

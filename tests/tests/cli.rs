@@ -117,7 +117,7 @@ const KEYS: &str = "schema_version source device strategy vram_bytes system_byte
     live_peak_allocations high_water_bytes failed_allocations failed_accesses mapping_failures \
     evictions swap_ins bytes_moved bytes_verified corrupt_bytes device_faults faults_injected \
     cpu_fallbacks poisoned refused_accesses cancelled_jobs resets failed_operations captures \
-    swaps failed_swaps strategy_faults shadow crossings plan_ops plans_digest restarts timing";
+    swaps failed_swaps strategy_faults shadow vm crossings plan_ops plans_digest restarts timing";
 
 #[track_caller]
 fn keys(json: &Value) -> String {
@@ -153,6 +153,48 @@ fn a_real_trace_survives_too_little_memory() {
     assert!(number(&json, "evictions") > 0);
     assert!(number(&json, "swap_ins") > 0);
     assert!(number(&json, "bytes_moved") > 0);
+}
+
+#[test]
+fn jobs_by_address_see_what_they_should() {
+    let folder = folder();
+    let path = queue(folder.path());
+    for tenants in ["one", "stream"] {
+        let args = [
+            &path,
+            "--vram=60%",
+            "--verify=full",
+            "--vm",
+            "--tenants",
+            tenants,
+        ];
+        let json = replay(&args);
+        is_clean(&json);
+        assert!(number(&json, "evictions") > 0);
+        let vm = &json["vm"];
+        assert_eq!(keys(vm), "binds unbinds rebinds jobs faults stale_accesses");
+        // Those without bytes have no place.
+        assert!(number(vm, "binds") > number(&json, "allocations") * 9 / 10);
+        assert!(number(vm, "rebinds") > 0 && number(vm, "jobs") > number(vm, "binds"));
+        assert_eq!((number(vm, "faults"), number(vm, "stale_accesses")), (0, 0));
+        let again = without(replay(&args), &["timing"]);
+        assert_eq!(without(json, &["timing"]), again);
+    }
+}
+
+#[test]
+fn mappings_are_listed_half_way() {
+    let folder = folder();
+    let path = queue(folder.path());
+    let ended = call(&["replay", &path, "--maps-at", "50%"]);
+    let text = &ended.out;
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let rows = text.lines().filter(|line| line.ends_with(" rw")).count();
+    assert!(text.starts_with("VM 1 of tenant 0: ") && rows > 0, "{text}");
+    for wrong in ["50", "101%", "x%", "-1%"] {
+        let ended = call(&["replay", &path, &format!("--maps-at={wrong}")]);
+        assert_eq!(ended.status, 2, "{wrong}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use gpumm_contract::vm::VmId;
 use gpumm_contract::{BufferId, Point, Stamp, TenantId, TimelineId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The gate of a device.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     open: bool,
-    vms: HashMap<VmId, VmView>,
+    vms: HashMap<VmId, Arc<VmView>>,
     /// Address spaces whose page tables could not be written.
     lost: BTreeSet<VmId>,
     /// The last use of each buffer on each timeline since the gate was opened.
@@ -39,7 +39,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) enum Passed {
     /// It may run once the address space is ready, as it is here.
-    On(VmView),
+    On(Arc<VmView>),
     /// The planner must be asked.
     Ask,
 }
@@ -131,7 +131,7 @@ impl Gate {
                 state.vms.remove(&view.vm);
                 state.lost.remove(&view.vm);
             } else {
-                state.vms.insert(view.vm, view);
+                state.vms.insert(view.vm, Arc::new(view));
             }
         }
     }
@@ -152,7 +152,7 @@ impl Gate {
     }
 
     /// How an address space stands.
-    pub(crate) fn view(&self, vm: VmId) -> Option<VmView> {
+    pub(crate) fn view(&self, vm: VmId) -> Option<Arc<VmView>> {
         self.state().vms.get(&vm).cloned()
     }
 }

@@ -18,14 +18,14 @@ pub(crate) struct Launched {
     pub(super) at: Point,
     waiting: Waiting,
     /// Its address space as it was when the job was submitted.
-    view: Option<VmView>,
+    view: Option<Arc<VmView>>,
     refused: bool,
     began: OnceLock<Instant>,
     value: OnceLock<hw::OutcomeValue>,
 }
 
 impl Launched {
-    pub(super) fn new(number: u64, at: Point, waiting: Waiting, view: Option<VmView>) -> Self {
+    pub(super) fn new(number: u64, at: Point, waiting: Waiting, view: Option<Arc<VmView>>) -> Self {
         Launched {
             number,
             at,
@@ -115,7 +115,7 @@ impl hw::Hooks for Launch {
             let failed = FailedJob {
                 at: self.job.at,
                 name: &name,
-                view: self.job.view.as_ref(),
+                view: self.job.view.as_deref(),
                 spans: &self.job.waiting.spans(),
             };
             site.failsafe.job_failed(&failed, error, &site.spaces, cpu);

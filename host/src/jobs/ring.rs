@@ -63,6 +63,8 @@ struct State {
     values: BTreeMap<TimelineId, u64>,
     /// Queues that have ended, until their last job has.
     ending: Vec<Arc<Queued>>,
+    /// The deadline that the watchdog waits for.
+    watched: Option<Duration>,
 }
 
 /// A job that has ended: what is told without the lock.
@@ -96,6 +98,7 @@ impl Ring {
             contexts: Contexts::new(site.contexts.clone()),
             values: BTreeMap::new(),
             ending: Vec::new(),
+            watched: None,
         };
         let ring = Arc::new_cyclic(|itself| Ring {
             site,
@@ -208,7 +211,7 @@ impl Ring {
         &self,
         queue: &Queued,
         at: Point,
-        on: (Option<VmView>, Option<Point>),
+        on: (Option<Arc<VmView>>, Option<Point>),
         waiting: Waiting,
     ) {
         self.push_one(queue, at, on, waiting);
@@ -228,7 +231,7 @@ impl Ring {
         &self,
         queue: &Queued,
         at: Point,
-        (view, ready): (Option<VmView>, Option<Point>),
+        (view, ready): (Option<Arc<VmView>>, Option<Point>),
         waiting: Waiting,
     ) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -272,8 +275,8 @@ impl Ring {
         let deadline = {
             let mut state = self.state();
             let state = &mut *state;
+            let now = self.now();
             loop {
-                let now = self.now();
                 let Some(action) = state.scheduler.poll(now) else {
                     break;
                 };
@@ -308,9 +311,18 @@ impl Ring {
                     Action::Cancel { .. } | Action::Rerun { .. } => {}
                 }
             }
-            state.scheduler.next_deadline()
+            let deadline = state.scheduler.next_deadline();
+            let sooner = match (state.watched, deadline) {
+                (Some(old), Some(new)) => new < old,
+                (old, new) => old.is_none() && new.is_some(),
+            };
+            // A deadline that moves on is looked at when the old one has passed: most jobs end long
+            // before, and waking a thread for each of them would cost more than they do.
+            sooner.then(|| state.watched = deadline).and(deadline)
         };
-        self.watchdog.look_at(deadline, &self.itself, self.began);
+        if let Some(deadline) = deadline {
+            self.watchdog.look_at(deadline, &self.itself, self.began);
+        }
         for key in hung {
             self.hangs(key);
         }
@@ -334,7 +346,7 @@ impl Ring {
             false => hw::Command::Launch(hw::Launch {
                 vm: hw::VmId(job.vm().0),
                 job: job.number,
-                kernel: job.kernel().clone(),
+                kernel: *job.kernel(),
             }),
         };
         let hooks = Launch {
@@ -364,6 +376,7 @@ impl Ring {
         {
             let mut state = self.state();
             let now = self.now();
+            state.watched = None;
             state.scheduler.tick(now);
         }
         self.pump();
@@ -372,16 +385,24 @@ impl Ring {
 
     /// A job makes no progress: the device ends it alone, and its queue answers for it.
     fn hangs(&self, key: JobKey) {
-        tracing::warn!(?key, "a job hangs; it is ended");
+        // One that works is never ended, however long it takes.
+        let hangs = self.site.device.is_hung(self.site.engine);
+        let verdict = match hangs {
+            true => Verdict::Reset,
+            false => Verdict::NoHang,
+        };
         let verdict = {
             let mut state = self.state();
             let now = self.now();
-            state.scheduler.timeout_verdict(key, Verdict::Reset, now)
+            state.scheduler.timeout_verdict(key, verdict, now)
         };
         debug_assert!(verdict.is_ok());
-        // Its hooks are called with the error, and with them the capture is made.
-        if let Err(error) = self.site.device.reset_engine(self.site.engine) {
-            tracing::error!(%error, "a job that hangs cannot be ended");
+        if hangs {
+            tracing::warn!(?key, "a job hangs; it is ended");
+            // Its hooks are called with the error, and with them the capture is made.
+            if let Err(error) = self.site.device.reset_engine(self.site.engine) {
+                tracing::error!(%error, "a job that hangs cannot be ended");
+            }
         }
         self.pump();
     }

@@ -26,20 +26,11 @@ struct State {
 }
 
 impl Watchdog {
-    /// The ring's next deadline is this, counted from when it began.
-    pub(super) fn look_at(&self, deadline: Option<Duration>, ring: &Weak<Ring>, began: Instant) {
-        let deadline = deadline.and_then(|after| began.checked_add(after));
+    /// The ring's next deadline is this, sooner than any it has told; counted from when it began.
+    pub(super) fn look_at(&self, deadline: Duration, ring: &Weak<Ring>, began: Instant) {
+        let deadline = began.checked_add(deadline);
         let shared = &self.shared;
         let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // A deadline that moves on is looked at when the old one has passed: most jobs end long
-        // before, and waking a thread for each of them would cost more than they do.
-        let sooner = match (state.deadline, deadline) {
-            (Some(old), Some(new)) => new < old,
-            (old, new) => old.is_none() && new.is_some(),
-        };
-        if !sooner {
-            return;
-        }
         state.deadline = deadline;
         if !state.started {
             state.started = true;

@@ -10,7 +10,7 @@ use gpumm_contract::request::{Intent, SpanUse};
 use gpumm_contract::vm::{Bind, MAX_MAPPINGS, Mapping, PAGE, Span, VmConfig, VmError};
 use gpumm_contract::{BufferId, Point, PointSet, TableId, TenantId};
 use imbl::{OrdMap, OrdSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A buffer as a member of an address space.
@@ -317,17 +317,16 @@ impl VmFacts {
         if spans.is_empty() {
             return self.bos.keys().map(|&b| (b, Intent::Write)).collect();
         }
-        let mut named = BTreeMap::new();
+        let mut named: Vec<(BufferId, Intent)> = Vec::with_capacity(spans.len());
         for span in spans {
             let found = overlapping(&self.mappings, whole_pages(span.at));
-            for buffer in found.filter_map(|(_, m)| m.buffer) {
-                let intent = named.entry(buffer).or_insert(span.intent);
-                if span.intent == Intent::Write {
-                    *intent = Intent::Write;
-                }
-            }
+            named.extend(found.filter_map(|(_, m)| Some((m.buffer?, span.intent))));
         }
-        named.into_iter().collect()
+        // Of each buffer a write comes first, and stays.
+        let write = |intent| intent == Intent::Write;
+        named.sort_unstable_by_key(|&(buffer, intent)| (buffer, !write(intent)));
+        named.dedup_by_key(|&mut (buffer, _)| buffer);
+        named
     }
 
     /// The device has forgotten its page tables.

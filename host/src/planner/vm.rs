@@ -200,7 +200,10 @@ impl Planner {
                 continue;
             };
             match ready(job.request) {
-                Some(ready) => ring.push(&job.queue, job.at, (view, ready), job.waiting),
+                Some(ready) => {
+                    let on = (view.map(Arc::new), ready);
+                    ring.push(&job.queue, job.at, on, job.waiting);
+                }
                 None => ring.cancel(&job.queue, job.at, job.waiting),
             }
         }

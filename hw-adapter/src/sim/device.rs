@@ -71,6 +71,10 @@ impl Device for Sim {
         Ok(())
     }
 
+    fn is_hung(&self, engine: EngineId) -> bool {
+        self.shared.engine(engine).is_ok_and(|engine| engine.hung())
+    }
+
     fn is_lost(&self) -> bool {
         self.shared.faults.is_lost()
     }

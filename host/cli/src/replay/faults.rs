@@ -49,6 +49,10 @@ fn fails_jobs(rule: &FaultRule) -> bool {
     matches!(rule, FaultRule::FailJob(_) | FaultRule::HangJob(_))
 }
 
+fn fails_ptes(rule: &FaultRule) -> bool {
+    matches!(rule, FaultRule::FailPteWrite(_))
+}
+
 fn loses_device(rule: &FaultRule) -> bool {
     matches!(rule, FaultRule::LoseDevice { .. })
 }
@@ -73,13 +77,14 @@ pub(super) fn lose_content(rules: &[FaultRule]) -> bool {
 pub(super) fn explain(rules: &[FaultRule], error: DeviceError) -> bool {
     let by = |rule: &FaultRule| match error {
         DeviceError::Injected => {
-            matches!(rule, FaultRule::FailCopy(_) | FaultRule::FailJob(_))
+            fails_ptes(rule) || matches!(rule, FaultRule::FailCopy(_) | FaultRule::FailJob(_))
         }
         DeviceError::TimedOut => {
             matches!(rule, FaultRule::HangCopy(_) | FaultRule::HangJob(_))
         }
         DeviceError::Lost => loses_device(rule),
         DeviceError::Poisoned => loses_content(rule),
+        DeviceError::PageTablesLost => fails_ptes(rule),
         DeviceError::NoRescueMemory => matches!(rule, FaultRule::FailFallbackAllocation(_)),
         _ => false,
     };
@@ -97,7 +102,7 @@ pub(super) fn unexplained(s: &Summary) -> Vec<String> {
         }
     };
     let counted = super::report::counted;
-    let operations = any(fails_copies) || any(fails_jobs);
+    let operations = any(fails_copies) || any(fails_jobs) || any(fails_ptes);
     list(
         s.cpu_fallbacks > 0 && (!operations || s.cpu_fallbacks > s.faults_injected),
         format!(

@@ -80,6 +80,18 @@ impl VmView {
             .map(|(&buffer, bo)| (buffer, bo.table))
     }
 
+    /// Whether every member may be used once the address space is ready.
+    #[cfg(test)]
+    pub(crate) fn all_fresh(&self) -> bool {
+        self.facts.not_fresh == 0
+    }
+
+    /// How many stretches of page-table entries show something.
+    #[cfg(test)]
+    pub(crate) fn pte_runs(&self) -> usize {
+        self.facts.ptes.len()
+    }
+
     /// The mappings that overlap a span, by address.
     pub(crate) fn overlapping(&self, at: Span) -> impl Iterator<Item = Mapping> {
         overlapping(&self.facts.mappings, at).map(|(_, mapping)| mapping)

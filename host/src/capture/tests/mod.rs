@@ -87,6 +87,7 @@ fn failed(at: Point, tables: &[TableSubmitted]) -> FailedOp<'_> {
         job: None,
         repaired: Repaired::ByCpu,
         tables,
+        vm: None,
     }
 }
 

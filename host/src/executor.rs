@@ -1,5 +1,10 @@
 //! Performing accepted plans: resolved operations become submissions to the device's engines.
 
+mod at_once;
+mod page_tables;
+
+pub(crate) use page_tables::PteBacking;
+
 use crate::capture::{Role, TableSubmitted};
 use crate::failsafe::{Failsafe, Watch, What};
 use crate::guard::{Guard, Opened};
@@ -13,9 +18,7 @@ use gpumm_contract::{
 };
 use gpumm_hw as hw;
 use std::collections::{BTreeMap, HashMap};
-use std::iter::Peekable;
 use std::sync::Arc;
-use std::vec::IntoIter;
 
 /// Memory of an operation, as its table describes it.
 #[derive(Clone, Debug)]
@@ -94,22 +97,6 @@ pub(crate) enum DeviceOp {
     InvalidateTlb {
         at: Point,
         vm: VmId,
-    },
-}
-
-/// What page-table entries are to show.
-#[derive(Clone, Debug)]
-pub(crate) enum PteBacking {
-    /// Nothing: who goes there fails.
-    Invalid,
-    /// Reads give zero, writes are dropped.
-    Sparse,
-    /// Memory from a byte on.
-    Memory {
-        memory: Memory,
-        offset: u64,
-        /// Whether jobs may write there.
-        write: bool,
     },
 }
 
@@ -248,15 +235,8 @@ impl Executor {
                     bytes,
                     backing,
                 } => {
-                    let mut writes = vec![self.entries(address, bytes, &backing)?];
-                    let mut last = at;
-                    // What follows without a wait is one command, which reaches the last point.
-                    while let Some((at, address, bytes, backing)) = more_ptes(&mut ops, vm, last) {
-                        writes.push(self.entries(address, bytes, &backing)?);
-                        last = at;
-                    }
-                    let (vm, writes) = (hw::VmId(vm.0), writes.into());
-                    self.page_tables(last, hw::Command::WritePtes { vm, writes })?;
+                    let first = (at, address, bytes, backing);
+                    self.update_ptes(vm, first, &mut ops)?;
                 }
                 DeviceOp::InvalidateTlb { at, vm } => {
                     let vm = hw::VmId(vm.0);
@@ -329,40 +309,6 @@ impl Executor {
             }
         }
         Ok(())
-    }
-
-    /// The device's form of page-table entries.
-    fn entries(
-        &self,
-        address: u64,
-        bytes: u64,
-        backing: &PteBacking,
-    ) -> Result<hw::PteWrite, hw::DeviceError> {
-        let backing = match backing {
-            PteBacking::Invalid => hw::Backing::Invalid,
-            PteBacking::Sparse => hw::Backing::Sparse,
-            PteBacking::Memory {
-                memory,
-                offset,
-                write,
-            } => hw::Backing::Memory {
-                segments: self.spaces.segments(memory)?,
-                offset: *offset,
-                write: *write,
-            },
-        };
-        Ok(hw::PteWrite {
-            address,
-            bytes,
-            backing,
-        })
-    }
-
-    fn page_tables(&mut self, at: Point, command: hw::Command) -> Result<(), hw::DeviceError> {
-        let what = What::PageTables {
-            command: command.clone(),
-        };
-        self.submit(at, command, None, Some(what))
     }
 
     /// The next operation of a timeline waits for a point. An access of the CPU that gives way to
@@ -455,66 +401,6 @@ impl Executor {
             }
             (submitted, ..) => submitted,
         }
-    }
-
-    /// Performs an operation whose repair the device has no memory to remember: waits for it here
-    /// and repairs it here, before its point is reached.
-    fn at_once(
-        &self,
-        engine: hw::EngineId,
-        waits: Vec<hw::Point>,
-        command: hw::Command,
-        watch: &Watch,
-    ) -> Result<(), hw::DeviceError> {
-        let run = |waits, command| {
-            let outcome = Arc::new(hw::Outcome::new());
-            let submission = hw::Submission {
-                waits,
-                command,
-                outcome: Some(outcome.clone()),
-                ..hw::Submission::default()
-            };
-            self.device.submit(engine, submission)?;
-            match outcome.wait(None) {
-                Some(hw::OutcomeValue::Failed(error)) => Err(*error),
-                _ => Ok(()),
-            }
-        };
-        let done = run(waits, hw::Command::Nop)
-            .and_then(|()| hw::Hooks::before(watch))
-            .and_then(|()| run(Vec::new(), command));
-        if let Err(error) = done {
-            // The outcome is the fault's: nobody else waits for this operation's.
-            let _ = hw::Hooks::failed(watch, error, self.device.cpu());
-        }
-        let signal = Some(watch.at.value);
-        let last = hw::Submission {
-            signal,
-            ..hw::Submission::default()
-        };
-        self.device.submit(engine, last)
-    }
-}
-
-/// The next operation, if it writes more entries of the same page tables on the same timeline.
-fn more_ptes(
-    ops: &mut Peekable<IntoIter<DeviceOp>>,
-    of: VmId,
-    after: Point,
-) -> Option<(Point, u64, u64, PteBacking)> {
-    let more = |op: &DeviceOp| {
-        matches!(op, DeviceOp::UpdatePtes { at, vm, .. }
-            if *vm == of && at.timeline == after.timeline)
-    };
-    match ops.next_if(more)? {
-        DeviceOp::UpdatePtes {
-            at,
-            address,
-            bytes,
-            backing,
-            ..
-        } => Some((at, address, bytes, backing)),
-        _ => None,
     }
 }
 

@@ -140,7 +140,7 @@ fn what_was_evicted_is_shown_again_when_a_job_names_it() {
 }
 
 #[test]
-fn a_job_on_a_ready_address_space_asks_nobody() {
+fn g_30_a_job_on_a_ready_address_space_asks_nobody_and_is_waited_for() {
     let (runtime, _sim) = runtime(4 * MIB);
     let client = runtime.client();
     let (vm, queue) = (space(&client), queue(&client));

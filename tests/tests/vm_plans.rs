@@ -155,15 +155,22 @@ impl Mechanism for Running {
                 }
                 assert!(op.encode(&mut out));
             }
-            drop(skipped);
+            if let Some(op) = skipped.filter(|_| std::env::var_os("VM_PLANS_SHOW").is_some()) {
+                let batch = gpumm_contract::request::Batch::decode(requests).unwrap();
+                eprintln!(
+                    "without {op:?}: {:?}\n{:?}",
+                    batch.requests,
+                    plan::decode(&words)
+                );
+            }
             out.finish()
         });
         (desk, plan)
     }
 }
 
-/// Lives with each of the operations left out once; what was refused.
-fn forget(what: fn(&Op<'_>) -> bool, every: usize) -> (usize, usize) {
+/// Lives with each of the operations left out once; which of them were not missed, and of how many.
+fn forget(what: fn(&Op<'_>) -> bool, every: usize) -> (Vec<u64>, usize) {
     let run = |left: i64| {
         let seen = Arc::new(AtomicU64::new(0));
         let source = Forgetful {
@@ -181,24 +188,28 @@ fn forget(what: fn(&Op<'_>) -> bool, every: usize) -> (usize, usize) {
     };
     let all = run(i64::MAX).0;
     let chosen: Vec<u64> = (0..all).step_by(every).collect();
-    let refused = chosen.iter().filter(|&&n| run(n as i64).1 > 0).count();
-    (refused, chosen.len())
+    let left: Vec<u64> = chosen
+        .iter()
+        .copied()
+        .filter(|&n| run(n as i64).1 == 0)
+        .collect();
+    (left, chosen.len())
 }
 
 #[test]
 fn no_invalidation_can_be_left_out() {
-    let (refused, all) = forget(|op| matches!(op, Op::InvalidateTlb { .. }), 1);
+    let (missing, all) = forget(|op| matches!(op, Op::InvalidateTlb { .. }), 1);
     assert!(all > 20);
-    assert_eq!(refused, all);
+    assert_eq!(missing, [0; 0], "of {all}");
 }
 
 #[test]
 fn no_wait_can_be_left_out_that_others_do_not_imply() {
     // The ledger lets those pass that other waits imply, and nothing comes of leaving them out: every
     // life compares its bytes.
-    let (refused, all) = forget(|op| matches!(op, Op::Wait { .. }), 3);
+    let (missing, all) = forget(|op| matches!(op, Op::Wait { .. }), 3);
     assert!(all > 20);
-    assert!(refused * 10 >= all * 7, "{refused} of {all}");
+    assert!(missing.len() * 10 <= all * 3, "{missing:?} of {all}");
 }
 
 #[test]

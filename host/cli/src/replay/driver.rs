@@ -13,12 +13,12 @@ use super::shadow::ShadowDone;
 use super::start::start;
 use super::swap::Swaps;
 use super::tally::{Tally, check};
-use super::vm::Spaces;
+use super::vm::{Spaces, Use};
 use super::{Hooks, ReplayOptions, Summary, Tenants};
 use crate::size::human;
 use gpumm::contract::BufferId;
 use gpumm::contract::plan::Status;
-use gpumm::job::{Check, PatternKey};
+use gpumm::job::PatternKey;
 use gpumm::{Batch, Buffer, BufferDesc, Client, DeviceHandle, Error, Fence, Job, Slot};
 use gpumm_hw::{DeviceError, OutcomeValue};
 use gpumm_trace::{Event, EventKind, Trace};
@@ -29,19 +29,6 @@ use std::time::Instant;
 struct Live {
     buffer: Buffer,
     stream: u32,
-}
-
-/// What a job does with a buffer.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Use {
-    /// It writes a new generation.
-    Write(PatternKey),
-    /// It compares the old generation and writes a new one.
-    Rewrite {
-        old: PatternKey,
-        new: PatternKey,
-        check: Check,
-    },
 }
 
 /// A request of the batch being made.
@@ -85,12 +72,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
         device: on_device,
     } = hooks;
     let began = Instant::now();
-    let streams: BTreeSet<u32> = trace.events.iter().map(|event| event.stream).collect();
-    let tenants = match options.tenants {
-        Tenants::One => 1,
-        Tenants::Stream => streams.len().max(1),
-    };
-    let (runtime, control) = start(options, log, captures, tenants)?;
+    let (runtime, control) = start(options, log, captures, options.tenants_of(trace))?;
     if let Some(on_device) = on_device {
         on_device(control.clone());
     }
@@ -103,7 +85,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     }
     let mut swaps = Swaps::new(options, trace.events.len() as u64);
     swaps.turn(0, &device, &mut driver.tally)?;
-    driver.maps(0, trace)?;
+    driver.list_mappings(0, trace)?;
     let mut in_batch = 0;
     for (done, event) in (1..).zip(&trace.events) {
         match event.kind {
@@ -116,7 +98,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
             in_batch = 0;
             driver.submit()?;
             swaps.turn(done, &device, &mut driver.tally)?;
-            driver.maps(done, trace)?;
+            driver.list_mappings(done, trace)?;
             if let Some(progress) = &mut progress {
                 progress(done);
             }
@@ -134,7 +116,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
             break;
         }
     }
-    driver.maps(trace.events.len() as u64, trace)?;
+    driver.list_mappings(trace.events.len() as u64, trace)?;
     device.end_log()?;
     swaps.note_faults(trace.events.len() as u64, &device, &mut driver.tally)?;
     if let Some(spaces) = &driver.spaces {
@@ -415,14 +397,12 @@ impl<'a> Driver<'a> {
         ids
     }
 
-    /// Lists the mappings once the trace has come as far as that is wanted.
-    fn maps(&mut self, done: u64, trace: &Trace) -> Result<(), Error> {
-        let (Some(percent), Some(spaces)) = (self.options.maps_at, &self.spaces) else {
-            return Ok(());
-        };
-        let events = trace.events.len() as u64;
-        if self.tally.maps.is_none() && done as f64 >= percent / 100.0 * events as f64 {
-            self.tally.maps = Some(spaces.maps()?);
+    fn list_mappings(&mut self, done: u64, trace: &Trace) -> Result<(), Error> {
+        if let (Some(percent), Some(spaces)) = (self.options.maps_at, &self.spaces) {
+            let due = done as f64 >= percent / 100.0 * trace.events.len() as f64;
+            if due && self.tally.maps.is_none() {
+                self.tally.maps = Some(spaces.maps()?);
+            }
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ use gpumm::wasm::WasmStrategy;
 use gpumm_hw::sim::{FaultRule, SimControl};
 use gpumm_trace::{Limits, Options, SNIFF_LEN, Sniffed, Trace};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +136,17 @@ impl ReplayOptions {
             shadow: None,
             vm: false,
             maps_at: None,
+        }
+    }
+}
+
+impl ReplayOptions {
+    /// How many tenants the replay of a trace has.
+    fn tenants_of(&self, trace: &Trace) -> usize {
+        let streams = trace.events.iter().map(|event| event.stream);
+        match self.tenants {
+            Tenants::One => 1,
+            Tenants::Stream => streams.collect::<BTreeSet<u32>>().len().max(1),
         }
     }
 }

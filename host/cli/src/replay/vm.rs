@@ -3,14 +3,27 @@
 //! Each tenant has one address space and one queue. A buffer is mapped when it is made, as large
 //! pages as its size allows, and its mapping ends with it.
 
-use super::driver::Use;
 use gpumm::contract::vm::{PAGE, Span};
+use gpumm::job::{Check, PatternKey};
 use gpumm::{Batch, Buffer, Client, DeviceHandle, Error, Priority, Queue, Rights, Slot, Vm};
 use gpumm::{VmBind, VmDesc, VmKernel};
 use gpumm_hw::sim::SimControl;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+/// What a job does with a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Use {
+    /// It writes a new generation.
+    Write(PatternKey),
+    /// It compares the old generation and writes a new one.
+    Rewrite {
+        old: PatternKey,
+        new: PatternKey,
+        check: Check,
+    },
+}
 
 /// What came of a replay through address spaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

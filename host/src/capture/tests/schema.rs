@@ -17,7 +17,7 @@ fn wrong(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
     let say = |what: String| format!("{path}: {what}");
     for (word, rule) in schema.as_object().unwrap() {
         match word.as_str() {
-            "$schema" | "title" | "description" | "format" | "$defs" => {}
+            "$schema" | "title" | "description" | "format" | "$defs" | "default" => {}
             "type" => {
                 let is = |name: &Value| match name.as_str().unwrap() {
                     "object" => value.is_object(),

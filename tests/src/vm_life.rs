@@ -117,6 +117,9 @@ impl VmLife {
         for id in all {
             self.compare(id);
         }
+        for space in self.spaces.drain(..) {
+            space.vm.close().expect("a live vm");
+        }
         self.device.drain().expect("the device goes on");
     }
 

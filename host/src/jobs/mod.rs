@@ -6,13 +6,14 @@
 //!        -> the queue's timeline reaches the point, in order
 //! ```
 //! The mechanism never hears of a job itself, only of points at which buffers are used. `contexts.rs`
-//! gives each queue a timeline; `watchdog.rs` looks after jobs that hang.
+//! gives each queue a timeline; `watchdog.rs` looks after jobs that hang, `told.rs` says how they end.
 
 mod contexts;
 mod gate;
 mod launch;
 mod queued;
 mod ring;
+mod told;
 mod watchdog;
 
 pub(crate) use gate::Gate;

@@ -8,6 +8,7 @@ use super::contexts::Contexts;
 use super::gate::Gate;
 use super::launch::{Launch, Launched};
 use super::queued::{Queued, Waiting};
+use super::told::Told;
 use crate::error::Error;
 use crate::executor::{Spaces, hardware_point};
 use crate::failsafe::Failsafe;
@@ -16,7 +17,7 @@ use gpumm_contract::{Point, TimelineId};
 use gpumm_hw as hw;
 use gpumm_scheduler::{
     Action, Dependency, EntityConfig, EntityKey, JobDesc, JobError, JobKey, Priority, RingConfig,
-    RingId, Scheduler, Verdict,
+    RingId, Scheduler,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,8 +55,8 @@ pub(crate) struct Ring {
     itself: Weak<Ring>,
 }
 
-struct State {
-    scheduler: Scheduler<Arc<Launched>>,
+pub(super) struct State {
+    pub(super) scheduler: Scheduler<Arc<Launched>>,
     /// Jobs that the device has.
     running: HashMap<JobKey, Arc<Launched>>,
     contexts: Contexts,
@@ -65,13 +66,6 @@ struct State {
     ending: Vec<Arc<Queued>>,
     /// The deadline that the watchdog waits for.
     watched: Option<Duration>,
-}
-
-/// A job that has ended: what is told without the lock.
-struct Told {
-    job: Option<Arc<Launched>>,
-    point: Point,
-    error: Option<JobError>,
 }
 
 impl std::fmt::Debug for Ring {
@@ -115,11 +109,11 @@ impl Ring {
         &self.site.gate
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
@@ -381,51 +375,6 @@ impl Ring {
         }
         self.pump();
         self.reap();
-    }
-
-    /// A job makes no progress: the device ends it alone, and its queue answers for it.
-    fn hangs(&self, key: JobKey) {
-        // One that works is never ended, however long it takes.
-        let hangs = self.site.device.is_hung(self.site.engine);
-        let verdict = match hangs {
-            true => Verdict::Reset,
-            false => Verdict::NoHang,
-        };
-        let verdict = {
-            let mut state = self.state();
-            let now = self.now();
-            state.scheduler.timeout_verdict(key, verdict, now)
-        };
-        debug_assert!(verdict.is_ok());
-        if hangs {
-            tracing::warn!(?key, "a job hangs; it is ended");
-            // Its hooks are called with the error, and with them the capture is made.
-            if let Err(error) = self.site.device.reset_engine(self.site.engine) {
-                tracing::error!(%error, "a job that hangs cannot be ended");
-            }
-        }
-        self.pump();
-    }
-
-    /// Tells how a job ended, and reaches its point.
-    fn tell(&self, told: Told) {
-        if let Some(job) = &told.job {
-            let value = match told.error {
-                None => job.value().unwrap_or(hw::OutcomeValue::Done),
-                Some(JobError::Failed(_)) => {
-                    let bug = hw::DeviceError::Bug("a job failed without an error");
-                    job.value().unwrap_or(hw::OutcomeValue::Failed(bug))
-                }
-                Some(JobError::Cancelled) => hw::OutcomeValue::Failed(hw::DeviceError::Cancelled),
-                Some(JobError::Killed) => hw::OutcomeValue::Failed(hw::DeviceError::Killed),
-                Some(JobError::TimedOut) => hw::OutcomeValue::Failed(hw::DeviceError::TimedOut),
-                Some(JobError::Lost) => hw::OutcomeValue::Failed(hw::DeviceError::Lost),
-            };
-            job.outcome().fill(value);
-        }
-        let at = hardware_point(told.point);
-        // A later job of the queue may have been told by another thread by now.
-        let _ = self.site.timelines.advance(at.timeline, at.value);
     }
 }
 

@@ -60,8 +60,9 @@ impl Check<'_> {
         }
         let ready = self.bound.or(facts.ready);
         let not_ready = |point| Refusal::NotReady { vm, point };
-        // What was made fresh before stays so.
-        let before = facts.ready.filter(|&p| !self.ledger.covers(ready, p));
+        // What was made fresh before stays so, and what is written to page tables is there.
+        let mut before = facts.written.iter().chain(facts.ready);
+        let before = before.find(|&p| !self.ledger.covers(ready, p));
         if let Some(point) = before {
             return Err(not_ready(point));
         }

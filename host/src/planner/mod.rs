@@ -7,6 +7,7 @@
 
 mod admit;
 mod batch;
+mod drain;
 mod headroom;
 mod loss;
 mod pacing;

@@ -40,9 +40,11 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
             self.prepare(used.buffer, ctx)?;
             self.content_points(used.buffer, used.intent, &mut before);
         }
-        before.retire(|p| self.state.reached(p));
         let on = self.state.bind_timeline.ok_or(Status::InvalidAccess)?;
         let space = self.state.space(vm)?;
+        // Entries that are being written are no entries yet.
+        before.join(&space.written);
+        before.retire(|p| self.state.reached(p));
         let hidden = uses.iter().map(|u| u.buffer);
         let hidden: Vec<BufferId> = hidden.filter(|b| !space.shown.contains_key(b)).collect();
         if hidden.is_empty() {

@@ -85,7 +85,6 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     }
     let mut swaps = Swaps::new(options, trace.events.len() as u64);
     swaps.turn(0, &device, &mut driver.tally)?;
-    driver.list_mappings(0, trace)?;
     let mut in_batch = 0;
     for (done, event) in (1..).zip(&trace.events) {
         match event.kind {
@@ -119,9 +118,8 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     driver.list_mappings(trace.events.len() as u64, trace)?;
     device.end_log()?;
     swaps.note_faults(trace.events.len() as u64, &device, &mut driver.tally)?;
-    if let Some(spaces) = &driver.spaces {
-        driver.tally.vm = Some(spaces.done(&device, &control)?);
-    }
+    let done = driver.spaces.as_ref().map(|s| s.done(&device, &control));
+    driver.tally.vm = done.transpose()?;
     driver.tally.shadow = device.shadow_report()?.map(ShadowDone::from);
     let seconds = began.elapsed().as_secs_f64();
     let report = device.report()?;
@@ -398,11 +396,10 @@ impl<'a> Driver<'a> {
     }
 
     fn list_mappings(&mut self, done: u64, trace: &Trace) -> Result<(), Error> {
-        if let (Some(percent), Some(spaces)) = (self.options.maps_at, &self.spaces) {
-            let due = done as f64 >= percent / 100.0 * trace.events.len() as f64;
-            if due && self.tally.maps.is_none() {
-                self.tally.maps = Some(spaces.maps()?);
-            }
+        let at = self.options.maps_at.filter(|_| self.tally.maps.is_none());
+        let due = at.is_some_and(|at| done as f64 >= at / 100.0 * trace.events.len() as f64);
+        if let Some(spaces) = self.spaces.as_ref().filter(|_| due) {
+            self.tally.maps = Some(spaces.maps()?);
         }
         Ok(())
     }

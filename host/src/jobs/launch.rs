@@ -8,6 +8,7 @@ use gpumm_contract::Point;
 use gpumm_contract::vm::VmId;
 use gpumm_hw as hw;
 use gpumm_scheduler::JobKey;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ pub(crate) struct Launched {
     /// Its address space as it was when the job was submitted.
     view: Option<Arc<VmView>>,
     refused: bool,
+    cancelled: AtomicBool,
     began: OnceLock<Instant>,
     value: OnceLock<hw::OutcomeValue>,
 }
@@ -32,6 +34,7 @@ impl Launched {
             waiting,
             view,
             refused: false,
+            cancelled: AtomicBool::new(false),
             began: OnceLock::new(),
             value: OnceLock::new(),
         }
@@ -66,6 +69,11 @@ impl Launched {
         self.value.get().cloned()
     }
 
+    /// It is not to begin, if it has not.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
     pub(super) fn end(&self, value: hw::OutcomeValue) {
         // Only the first end counts, and there is one.
         let _ = self.value.set(value);
@@ -88,6 +96,9 @@ impl hw::Hooks for Launch {
         let Some(ring) = self.ring.upgrade().filter(|_| !self.skipped) else {
             return Ok(());
         };
+        if self.job.cancelled.load(Ordering::Acquire) {
+            return Err(hw::DeviceError::Cancelled);
+        }
         if ring.site.gate.is_lost(self.job.vm()) {
             return Err(hw::DeviceError::PageTablesLost);
         }
@@ -107,7 +118,9 @@ impl hw::Hooks for Launch {
         error: hw::DeviceError,
         cpu: &dyn hw::CpuAccess,
     ) -> Result<hw::OutcomeValue, hw::DeviceError> {
-        if error != hw::DeviceError::Stopped
+        // Of those nothing was wrong with the job.
+        let quiet = [hw::DeviceError::Stopped, hw::DeviceError::Cancelled];
+        if !quiet.contains(&error)
             && let Some(ring) = self.ring.upgrade()
         {
             let site = &ring.site;

@@ -301,8 +301,13 @@ impl Ring {
                     }
                     Action::Watch { point } => watched.push(point),
                     Action::TimedOut { key, .. } => hung.push(key),
-                    // The device runs what it has; nothing is handed to it twice.
-                    Action::Cancel { .. } | Action::Rerun { .. } => {}
+                    Action::Cancel { key, .. } => {
+                        if let Some(job) = state.running.get(&key) {
+                            job.cancel();
+                        }
+                    }
+                    // Nothing is handed to the device twice: a reset ends one job only.
+                    Action::Rerun { .. } => {}
                 }
             }
             let deadline = state.scheduler.next_deadline();

@@ -14,28 +14,24 @@ mod pacing;
 mod share;
 mod strategy;
 mod thread;
+mod verb;
 mod vm;
 
 pub use pacing::Pacing;
 pub(crate) use thread::{Message, start};
+pub(crate) use verb::{Reply, Verb};
 
 use crate::broker::Broker;
 use crate::client::BufferState;
 use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, WaitingJob};
 use crate::failsafe::Failsafe;
-use crate::guard::Guard;
-use crate::jobs::{Gate, Queued, Ring, Waiting};
+use crate::jobs::{Gate, Ring};
 use crate::ledger::{Counts, Ledger};
 use crate::log::LogWriter;
 use crate::parts::{Mechanism, MechanismSource, Parts, SlotDesk};
 use crate::system::SystemPool;
-use gpumm_contract::request::Placement;
-use gpumm_contract::vm::{Bind, VmConfig, VmId};
-use gpumm_contract::{
-    AllocationId, AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Point, PointSet, TenantId,
-    TimelineId,
-};
+use gpumm_contract::{AllocationId, BufferId, JobId, MemoryTypeId, TenantId, TimelineId};
 use gpumm_hw as hw;
 use pacing::Delivered;
 use std::collections::{BTreeSet, HashMap};
@@ -75,76 +71,6 @@ impl SlotDesk for Desk {
     fn map_dma(&mut self, allocation: AllocationId) -> Result<bool, ComponentFault> {
         self.broker.map_dma(&self.ledger, allocation)
     }
-}
-
-/// What a client asks of a device; the planner makes requests of it.
-#[derive(Clone, Debug)]
-pub(crate) enum Verb {
-    Create {
-        buffer: BufferId,
-        tenant: TenantId,
-        bytes: u64,
-        placement: Placement,
-        priority: u8,
-    },
-    Access {
-        tenant: TenantId,
-        buffers: Vec<BufferId>,
-        job: Job,
-        anywhere: bool,
-        outcome: Arc<hw::Outcome>,
-    },
-    Release {
-        tenant: TenantId,
-        buffer: BufferId,
-    },
-    Guard {
-        tenant: TenantId,
-        buffer: BufferId,
-        write: bool,
-        revocable: bool,
-        guard: Arc<Guard>,
-    },
-    Attach {
-        tenant: TenantId,
-        buffer: BufferId,
-        device: DeviceId,
-        attachment: AttachmentId,
-    },
-    Detach {
-        buffer: BufferId,
-        attachment: AttachmentId,
-    },
-    CreateVm {
-        tenant: TenantId,
-        vm: VmId,
-        config: VmConfig,
-    },
-    CloseVm {
-        tenant: TenantId,
-        vm: VmId,
-    },
-    Bind {
-        tenant: TenantId,
-        vm: VmId,
-        binds: Vec<Bind>,
-        after: PointSet,
-    },
-    Submit {
-        tenant: TenantId,
-        vm: VmId,
-        queue: Arc<Queued>,
-        waiting: Waiting,
-    },
-}
-
-/// How a verb ended well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
-    Done,
-    Runs(Point),
-    /// Page tables are written at the point; at none where there was nothing to write.
-    Bound(Option<Point>),
 }
 
 /// What a device has done so far.

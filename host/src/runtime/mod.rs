@@ -3,6 +3,7 @@
 mod builder;
 mod device;
 mod memory;
+mod site;
 mod strategy;
 
 pub use builder::RuntimeBuilder;

@@ -22,6 +22,8 @@ pub(crate) struct Launched {
     view: Option<Arc<VmView>>,
     refused: bool,
     cancelled: AtomicBool,
+    /// Found hanging: the device is about to end it.
+    hung: AtomicBool,
     began: OnceLock<Instant>,
     value: OnceLock<hw::OutcomeValue>,
 }
@@ -35,6 +37,7 @@ impl Launched {
             view,
             refused: false,
             cancelled: AtomicBool::new(false),
+            hung: AtomicBool::new(false),
             began: OnceLock::new(),
             value: OnceLock::new(),
         }
@@ -72,6 +75,11 @@ impl Launched {
     /// It is not to begin, if it has not.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// It hangs.
+    pub(super) fn hangs(&self) {
+        self.hung.store(true, Ordering::Release);
     }
 
     pub(super) fn end(&self, value: hw::OutcomeValue) {
@@ -141,7 +149,8 @@ impl hw::Hooks for Launch {
         self.job.end(value.clone());
         if let Some(ring) = self.ring.upgrade() {
             let failed = matches!(value, hw::OutcomeValue::Failed(_));
-            ring.ended(self.key, failed, time.unwrap_or_default());
+            let hung = self.job.hung.load(Ordering::Acquire);
+            ring.ended(self.key, (failed, hung), time.unwrap_or_default());
         }
     }
 }

@@ -17,7 +17,7 @@ use gpumm_contract::{Point, TimelineId};
 use gpumm_hw as hw;
 use gpumm_scheduler::{
     Action, Dependency, EntityConfig, EntityKey, JobDesc, JobError, JobKey, Priority, RingConfig,
-    RingId, Scheduler,
+    RingId, Scheduler, Verdict,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,7 +58,7 @@ pub(crate) struct Ring {
 pub(super) struct State {
     pub(super) scheduler: Scheduler<Arc<Launched>>,
     /// Jobs that the device has.
-    running: HashMap<JobKey, Arc<Launched>>,
+    pub(super) running: HashMap<JobKey, Arc<Launched>>,
     contexts: Contexts,
     /// The value that each context's next queue begins with.
     values: BTreeMap<TimelineId, u64>,
@@ -363,10 +363,21 @@ impl Ring {
     }
 
     /// The device has ended a job.
-    pub(super) fn ended(&self, key: JobKey, failed: bool, time: Duration) {
+    ///
+    /// ORDER: of one that hung the verdict is given here, after its capture and before its point.
+    pub(super) fn ended(&self, key: JobKey, (failed, hung): (bool, bool), time: Duration) {
         let result = if failed { Err(FAILED) } else { Ok(()) };
-        let ended = self.state().scheduler.ended(key, result, time, self.now());
-        debug_assert!(ended.is_ok());
+        {
+            let mut state = self.state();
+            let now = self.now();
+            let scheduler = &mut state.scheduler;
+            let judged = hung && scheduler.timeout_verdict(key, Verdict::Reset, now).is_ok();
+            let ended = match judged {
+                true => Ok(()),
+                false => scheduler.ended(key, result, time, now),
+            };
+            debug_assert!(ended.is_ok());
+        }
         self.pump();
     }
 

@@ -19,23 +19,21 @@ impl Ring {
     /// A job makes no progress: the device ends it alone, and its queue answers for it.
     pub(super) fn hangs(&self, key: JobKey) {
         // One that works is never ended, however long it takes.
-        let hangs = self.site.device.is_hung(self.site.engine);
-        let verdict = match hangs {
-            true => Verdict::Reset,
-            false => Verdict::NoHang,
-        };
-        let verdict = {
-            let mut state = self.state();
-            let now = self.now();
-            state.scheduler.timeout_verdict(key, verdict, now)
-        };
-        debug_assert!(verdict.is_ok());
-        if hangs {
+        let engine = self.site.engine;
+        if self.site.device.is_hung(engine) {
             tracing::warn!(?key, "a job hangs; it is ended");
+            if let Some(job) = self.state().running.get(&key) {
+                job.hangs();
+            }
             // Its hooks are called with the error, and with them the capture is made.
-            if let Err(error) = self.site.device.reset_engine(self.site.engine) {
+            if let Err(error) = self.site.device.reset_engine(engine) {
                 tracing::error!(%error, "a job that hangs cannot be ended");
             }
+        } else {
+            let mut state = self.state();
+            let now = self.now();
+            // It may have ended by itself meanwhile.
+            let _ = state.scheduler.timeout_verdict(key, Verdict::NoHang, now);
         }
         self.pump();
     }

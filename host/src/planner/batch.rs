@@ -283,7 +283,7 @@ impl Planner {
             };
             ended.push((Ok(status), point));
         }
-        self.closed(&accepted.vms);
+        self.closed(&accepted.vms)?;
         self.gate.publish(accepted.vms);
         self.counts.add(accepted.counts);
         self.executor.execute(accepted.ops, &mut self.jobs)?;

@@ -226,12 +226,21 @@ impl Planner {
     }
 
     /// Remembers which address spaces have ended, and when that is true of the device.
-    pub(super) fn closed(&mut self, views: &[VmView]) {
+    ///
+    /// Jobs that named nothing which was mapped are known by their points alone.
+    pub(super) fn closed(&mut self, views: &[VmView]) -> Result<(), Error> {
+        if !views.iter().any(|view| view.closed) {
+            return Ok(());
+        }
+        let cpu: Vec<_> = self.cpu.all().collect();
+        let mut last = self.last_points()?;
+        last.retain(|point| !cpu.contains(&point.timeline));
         let closed = views.iter().filter(|view| view.closed);
         self.closing.extend(closed.map(|view| Closing {
             vm: view.vm,
-            after: view.written().iter().collect(),
+            after: view.written().iter().chain(last.iter().copied()).collect(),
         }));
+        Ok(())
     }
 
     /// What follows the answer to a request on an address space itself.

@@ -4,7 +4,7 @@
 
 use gpumm::contract::plan::Status;
 use gpumm::contract::vm::{Span, VmError};
-use gpumm::hw::{DeviceError, OutcomeValue};
+use gpumm::hw::{DeviceError, EngineId, OutcomeValue};
 use gpumm::{
     BufferDesc, Client, Error, Fence, Pacing, Priority, Queue, Rights, Runtime, Vm, VmBind, VmDesc,
     VmKernel,
@@ -222,6 +222,34 @@ fn queues_wait_for_each_other_by_fences() {
     }
     last.wait().unwrap();
     assert_eq!(buffer.read(300 * 8, 8).unwrap(), 42u64.to_le_bytes());
+}
+
+#[test]
+fn later_jobs_see_what_was_bound_however_late_it_is_written() {
+    /// The engine that writes page tables, behind copy, compute and ring.
+    const BIND: EngineId = EngineId(3);
+    let (runtime, sim) = runtime(4 * MIB);
+    let client = runtime.client();
+    let (vm, queue) = (space(&client), queue(&client));
+    let buffer = client.create(BufferDesc::new(2 * PAGE)).unwrap();
+    vm.map(AT, &buffer, 0, 2 * PAGE, Rights::ReadWrite).unwrap();
+    let first = queue.submit(&vm, fill(AT, 2 * PAGE, 1), &[]).unwrap();
+    first.wait().unwrap();
+    sim.hold(BIND).unwrap();
+    let (address, bytes) = (AT + PAGE, PAGE);
+    vm.bind(&[VmBind::Sparse { address, bytes }], &[]).unwrap();
+    let dropped = queue.submit(&vm, fill(address, PAGE, 2), &[]).unwrap();
+    vm.unmap(AT, PAGE).unwrap();
+    let faults = queue.submit(&vm, fill(AT, 2 * PAGE, 3), &[]).unwrap();
+    assert!(!dropped.wait_for(Duration::from_millis(50)).unwrap());
+    sim.release(BIND).unwrap();
+    dropped.wait().unwrap();
+    assert!(matches!(
+        fault_of(&faults),
+        DeviceError::VmFault { address: AT, .. }
+    ));
+    assert_eq!(buffer.read(0, 8).unwrap(), 1u64.to_le_bytes());
+    assert_eq!(buffer.read(PAGE, 8).unwrap(), 1u64.to_le_bytes());
 }
 
 #[test]

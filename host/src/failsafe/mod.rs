@@ -106,7 +106,7 @@ impl Failsafe {
 
     /// An allocation's number has a new owner; what its number stood for is over.
     pub(crate) fn placed(&self, allocation: AllocationId) {
-        if self.any_poisoned.load(Ordering::Acquire) {
+        if self.any_poisoned() {
             self.state().poisoned.remove(&allocation);
         }
     }
@@ -127,6 +127,11 @@ impl Failsafe {
         points.into_iter().flat_map(of).collect()
     }
 
+    /// Whether anything is poisoned at all.
+    pub(crate) fn any_poisoned(&self) -> bool {
+        self.any_poisoned.load(Ordering::Acquire)
+    }
+
     /// Whether the bytes of an allocation are lost.
     pub(crate) fn is_poisoned(&self, memory: &Memory) -> bool {
         self.has_lost(memory.allocation)
@@ -134,7 +139,7 @@ impl Failsafe {
 
     /// Whether the bytes of an allocation are lost, be it that nobody was told yet.
     pub(crate) fn has_lost(&self, allocation: AllocationId) -> bool {
-        self.any_poisoned.load(Ordering::Acquire) && self.state().poisoned.contains(&allocation)
+        self.any_poisoned() && self.state().poisoned.contains(&allocation)
     }
 
     fn note(&self, at: Point, event: Event) {

@@ -110,10 +110,13 @@ impl hw::Hooks for Launch {
         if ring.site.gate.is_lost(self.job.vm()) {
             return Err(hw::DeviceError::PageTablesLost);
         }
-        let spans = self.job.waiting.spans();
-        let lost = self.job.view.as_ref().is_some_and(|view| {
+        // Nearly always there is nothing to look for.
+        let failsafe = &ring.site.failsafe;
+        let view = self.job.view.as_ref().filter(|_| failsafe.any_poisoned());
+        let lost = view.is_some_and(|view| {
+            let spans = self.job.waiting.spans();
             let mut memory = view.memory_of(&spans);
-            memory.any(|memory| ring.site.failsafe.is_poisoned(memory))
+            memory.any(|memory| failsafe.is_poisoned(memory))
         });
         match lost {
             true => Err(hw::DeviceError::Poisoned),

@@ -121,6 +121,8 @@ impl Ring {
     ///
     /// Errors: all contexts are in use.
     pub(crate) fn begin(&self, priority: Priority) -> Result<Arc<Queued>, Error> {
+        // Queues that are gone may have finished since somebody looked.
+        self.reap();
         let mut state = self.state();
         let state = &mut *state;
         let context = state.contexts.take()?;

@@ -101,6 +101,8 @@ impl Check<'_> {
                 false => _ = self.ledger.members.discard(&(buffer, vm)),
             }
         }
+        // Later jobs see what was bound, also where no member is concerned.
+        facts.ready = self.bound.or(facts.ready);
         self.ledger.vms.insert(vm.0, facts);
         self.changed.insert(vm);
         let touched = self.touched.entry(vm).or_default();

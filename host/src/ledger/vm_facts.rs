@@ -82,18 +82,6 @@ pub(super) fn valid(config: &VmConfig) -> bool {
         && limit(config.mappings_per_buffer)
 }
 
-/// The pages that addresses touch.
-fn whole_pages(at: Span) -> Span {
-    let start = at.start / PAGE * PAGE;
-    let end = at.start.saturating_add(at.bytes);
-    let up = end.checked_next_multiple_of(PAGE);
-    let end = up.unwrap_or(end / PAGE * PAGE);
-    Span {
-        start,
-        bytes: end - start,
-    }
-}
-
 impl VmFacts {
     pub(super) fn new(tenant: TenantId, config: VmConfig) -> Self {
         VmFacts {
@@ -319,7 +307,7 @@ impl VmFacts {
         }
         let mut named: Vec<(BufferId, Intent)> = Vec::with_capacity(spans.len());
         for span in spans {
-            let found = overlapping(&self.mappings, whole_pages(span.at));
+            let found = overlapping(&self.mappings, span.at.whole_pages());
             named.extend(found.filter_map(|(_, m)| Some((m.buffer?, span.intent))));
         }
         // Of each buffer a write comes first, and stays.
@@ -327,6 +315,21 @@ impl VmFacts {
         named.sort_unstable_by_key(|&(buffer, intent)| (buffer, !write(intent)));
         named.dedup_by_key(|&mut (buffer, _)| buffer);
         named
+    }
+
+    /// Whether something is mapped at every byte of addresses.
+    pub(super) fn maps_all(&self, at: Span) -> bool {
+        let Some(end) = at.end() else {
+            return false;
+        };
+        let mut next = at.start;
+        for (start, mapping) in overlapping(&self.mappings, at.whole_pages()) {
+            if start > next {
+                break;
+            }
+            next = start + mapping.at.bytes;
+        }
+        next >= end
     }
 
     /// The device has forgotten its page tables.

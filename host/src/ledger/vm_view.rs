@@ -25,7 +25,8 @@ pub(crate) struct VmView {
 pub(crate) struct Covers {
     /// The buffers, by number, and what the job does with each.
     pub(crate) uses: Vec<(BufferId, Intent)>,
-    /// Whether all of them may be used once the address space is ready.
+    /// Whether there is something everywhere, and all of it may be used once the address space is
+    /// ready.
     pub(crate) fresh: bool,
 }
 
@@ -53,7 +54,9 @@ impl VmView {
     pub(crate) fn covers(&self, spans: &[SpanUse]) -> Covers {
         let uses = self.facts.named(spans);
         let fresh = |(buffer, _): &_| self.facts.bos.get(buffer).is_some_and(|bo| bo.fresh);
-        let fresh = uses.iter().all(fresh);
+        // What is not mapped may be on its way out of the page tables.
+        let mapped = spans.iter().all(|span| self.facts.maps_all(span.at));
+        let fresh = mapped && uses.iter().all(fresh);
         Covers { uses, fresh }
     }
 

@@ -64,9 +64,10 @@ impl Planner {
 
     fn serve_batch(&mut self, verbs: Vec<Verb>) -> Result<Vec<Result<Reply, Error>>, Error> {
         let uses = self.gate.close();
-        let served = self.serve_closed(verbs, uses);
+        let served = self.serve_closed(verbs, uses)?;
+        // After an error nobody passes any more: the device stops.
         self.gate.open();
-        served
+        Ok(served)
     }
 
     /// Serves verbs while no job passes the gate.
@@ -100,7 +101,7 @@ impl Planner {
             (Ok(Status::Good), ready) => Some(*ready),
             _ => None,
         };
-        self.hand_over(newborn.jobs, ready)?;
+        self.hand_over(newborn.jobs, ready);
         let ended = ran?;
         for ((ended, _), request) in ended.iter().zip(&requests) {
             self.vm_answered(request, matches!(ended, Ok(Status::Good)))?;

@@ -13,9 +13,9 @@ impl Planner {
             return Err(Error::Stopped(why.clone()));
         }
         let uses = self.gate.close();
-        let drained = self.drain_closed(uses);
+        self.drain_closed(uses)?;
         self.gate.open();
-        drained
+        Ok(())
     }
 
     fn drain_closed(&mut self, uses: Vec<Used>) -> Result<(), Error> {

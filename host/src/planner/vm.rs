@@ -190,24 +190,23 @@ impl Planner {
     /// ORDER: a job waits for what its own request has planned, not for what later ones of the
     /// batch have: that may wait for the job.
     pub(super) fn hand_over(
-        &mut self,
+        &self,
         jobs: Vec<Pending>,
         ready: impl Fn(usize) -> Option<Option<Point>>,
-    ) -> Result<(), Error> {
+    ) {
+        // Without a ring nobody has a queue, so there are no jobs.
+        let Some(ring) = &self.jobs_of_vms else {
+            return;
+        };
         for job in jobs {
-            let view = self.desk()?.ledger.vm(job.vm);
-            let Some(ring) = &self.jobs_of_vms else {
-                continue;
-            };
+            let view = self.gate.view(job.vm);
             match ready(job.request) {
                 Some(ready) => {
-                    let on = (view.map(Arc::new), ready);
-                    ring.push(&job.queue, job.at, on, job.waiting);
+                    ring.push(&job.queue, job.at, (view, ready), job.waiting);
                 }
                 None => ring.cancel(&job.queue, job.at, job.waiting),
             }
         }
-        Ok(())
     }
 
     /// Has the device forget address spaces whose last page-table write is over.

@@ -52,6 +52,18 @@ impl Span {
     pub fn end(self) -> Option<u64> {
         self.start.checked_add(self.bytes)
     }
+
+    /// The pages that it touches, as far as they end within 64 bits.
+    pub fn whole_pages(self) -> Span {
+        let start = self.start / PAGE * PAGE;
+        let end = self.start.saturating_add(self.bytes);
+        let up = end.checked_next_multiple_of(PAGE);
+        let end = up.unwrap_or(end / PAGE * PAGE);
+        Span {
+            start,
+            bytes: end - start,
+        }
+    }
 }
 
 /// A range of addresses that shows part of a buffer, or nothing.

@@ -8,7 +8,7 @@ use gpumm_contract::facts::Content;
 use gpumm_contract::plan::{Op, Status};
 use gpumm_contract::request::{Intent, SpanUse, Submit, Use, Used};
 use gpumm_contract::table::Tables;
-use gpumm_contract::vm::{AddressSpaces, PAGE, Span, VmId};
+use gpumm_contract::vm::{AddressSpaces, VmId};
 use gpumm_contract::{BufferId, Point, PointSet, Stamp};
 
 impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
@@ -96,8 +96,8 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
         }
         let mut found: BTreeMap<BufferId, Intent> = BTreeMap::new();
         for span in spans {
-            let at = whole_pages(span.at);
-            for mapping in self.vms.find_range(vm, at, usize::MAX) {
+            let pages = span.at.whole_pages();
+            for mapping in self.vms.find_range(vm, pages, usize::MAX) {
                 let Some(buffer) = mapping.buffer else {
                     continue;
                 };
@@ -120,18 +120,5 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
         if let Some(space) = self.state.vms.get_mut(&vm) {
             space.busy.add(at);
         }
-    }
-}
-
-/// The pages that a range of addresses touches.
-fn whole_pages(at: Span) -> Span {
-    let start = at.start / PAGE * PAGE;
-    let end = at.start.saturating_add(at.bytes);
-    let end = end
-        .checked_next_multiple_of(PAGE)
-        .unwrap_or(end / PAGE * PAGE);
-    Span {
-        start,
-        bytes: end - start,
     }
 }

@@ -392,7 +392,7 @@ fn a_lost_device_shows_nothing() {
 
 /// Prints times: `cargo test --release -p gpumm --lib -- --ignored --nocapture many_mappings`.
 #[test]
-#[ignore = "measures"]
+#[ignore = "prints times, which say nothing on a busy machine; for whoever measures by hand"]
 fn time_of_many_mappings() {
     for count in [1_000, 10_000, 100_000] {
         let mut limits = config();

@@ -6,7 +6,7 @@ use gpumm_contract::facts::{
 };
 use gpumm_contract::plan::Status;
 use gpumm_contract::request::{
-    Access, Attach, Batch, BindVm, Create, CreateVm, Detach, Grants, Intent, Pass, Place,
+    Access, Attach, Batch, BindVm, CloseVm, Create, CreateVm, Detach, Grants, Intent, Pass, Place,
     Placement, Run, SpanUse, Submit, Use, Used,
 };
 use gpumm_contract::table::{Hold, Holder};
@@ -235,7 +235,10 @@ fn batches_round_trip() {
                 tenant: TenantId(3),
                 config: vm_config(),
             }),
-            Request::CloseVm(VmId(2)),
+            Request::CloseVm(CloseVm {
+                vm: VmId(2),
+                after: [point(4, 7)].into_iter().collect(),
+            }),
             Request::Bind(BindVm {
                 vm: VmId(2),
                 after: [point(1, 8), point(3, 1)].into_iter().collect(),

@@ -102,7 +102,7 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
                     Request::Attach(attach) => self.attach(attach, &mut ctx),
                     Request::Detach(detach) => self.detach(detach, &mut ctx),
                     Request::CreateVm(create) => self.create_vm(create),
-                    Request::CloseVm(vm) => self.close_vm(*vm, &mut ctx),
+                    Request::CloseVm(close) => self.close_vm(close, &mut ctx),
                     Request::Bind(bind) => self.bind(bind, &mut ctx),
                     Request::Submit(submit) => self.submit(submit, &mut ctx),
                     Request::Used(used) => self.used(used),

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::ledger::VmView;
 use gpumm_contract::request::{Intent, SpanUse, Used};
 use gpumm_contract::vm::VmId;
-use gpumm_contract::{BufferId, Point, Stamp, TenantId, TimelineId};
+use gpumm_contract::{BufferId, Point, PointSet, Stamp, TenantId, TimelineId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,8 @@ struct State {
     vms: HashMap<VmId, Arc<VmView>>,
     /// Address spaces whose page tables could not be written.
     lost: BTreeSet<VmId>,
+    /// The last job of each address space on each timeline.
+    jobs: HashMap<VmId, PointSet>,
     /// The last use of each buffer on each timeline since the gate was opened.
     uses: BTreeMap<(BufferId, TimelineId, VmId), Used>,
 }
@@ -92,6 +94,7 @@ impl Gate {
             return Ok(Passed::Ask);
         }
         let view = view.clone();
+        state.jobs.entry(vm).or_default().add(at);
         let stamp = self.stamp();
         for (buffer, intent) in covers.uses {
             let new = Used {
@@ -108,6 +111,16 @@ impl Gate {
             known.intent = if write { Intent::Write } else { Intent::Read };
         }
         Ok(Passed::On(view))
+    }
+
+    /// Takes note of a job that has come through the planner.
+    pub(crate) fn note_job(&self, vm: VmId, at: Point) {
+        self.state().jobs.entry(vm).or_default().add(at);
+    }
+
+    /// The last jobs of an address space.
+    pub(crate) fn jobs_on(&self, vm: VmId) -> PointSet {
+        self.state().jobs.get(&vm).cloned().unwrap_or_default()
     }
 
     /// Lets nobody pass any more, and says who has passed, in the order of the last uses.
@@ -129,6 +142,7 @@ impl Gate {
         for view in views {
             if view.closed {
                 state.vms.remove(&view.vm);
+                state.jobs.remove(&view.vm);
                 state.lost.remove(&view.vm);
             } else {
                 state.vms.insert(view.vm, Arc::new(view));

@@ -307,7 +307,7 @@ impl<'a> Check<'a> {
         match asked {
             _ if !good => return Ok(false),
             Request::CreateVm(create) => self.create_vm(create)?,
-            &Request::CloseVm(vm) => self.close_vm(vm)?,
+            Request::CloseVm(close) => self.close_vm(close.vm)?,
             Request::Bind(bind) => {
                 self.bind(bind)?;
                 let fence = self.bound.map(|point| (self.request, point));

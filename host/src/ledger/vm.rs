@@ -83,10 +83,14 @@ impl Check<'_> {
             Some(_) => return Err(Refusal::NotAnEngine(at.timeline)),
             None => return Err(Refusal::Unknown("timeline", at.timeline.0.into())),
         }
-        if let Some(Request::Bind(bind)) = self.asked()
-            && bind.vm == vm
-        {
-            self.vm_ordered(vm, at, bind.after.iter())?;
+        // What only the host knows of is in the request.
+        let after = match self.asked() {
+            Some(Request::Bind(bind)) if bind.vm == vm => Some(&bind.after),
+            Some(Request::CloseVm(close)) if close.vm == vm => Some(&close.after),
+            _ => None,
+        };
+        if let Some(after) = after {
+            self.vm_ordered(vm, at, after.iter())?;
         }
         self.vm_ordered(vm, at, facts.written.iter())
     }
@@ -299,7 +303,7 @@ impl Check<'_> {
     fn binds(&self, of: Option<VmId>) -> bool {
         match self.asked() {
             Some(Request::Bind(bind)) => of.is_none_or(|vm| vm == bind.vm),
-            Some(Request::CloseVm(vm)) => of == Some(*vm),
+            Some(Request::CloseVm(close)) => of == Some(close.vm),
             _ => false,
         }
     }

@@ -6,7 +6,7 @@ use super::admit::Newborn;
 use crate::error::Error;
 use crate::jobs::{Queued, Waiting};
 use crate::ledger::VmView;
-use gpumm_contract::request::{BindVm, CreateVm, Request, Submit};
+use gpumm_contract::request::{BindVm, CloseVm, CreateVm, Request, Submit};
 use gpumm_contract::vm::packed::encode_binds;
 use gpumm_contract::vm::{Bind, Mapping, PAGE, Span, VmConfig, VmId};
 use gpumm_contract::{Point, PointSet, TenantId};
@@ -57,7 +57,8 @@ impl Planner {
     ) -> Result<Request, Error> {
         self.owned_vm((tenant, vm), newborn)?;
         newborn.vms.remove(&vm);
-        Ok(Request::CloseVm(vm))
+        let after = self.gate.jobs_on(vm);
+        Ok(Request::CloseVm(CloseVm { vm, after }))
     }
 
     /// Checks binds against what only the host knows, and reserves page-table memory for them.
@@ -148,6 +149,7 @@ impl Planner {
             spans: waiting.spans(),
         };
         newborn.points.add(at);
+        self.gate.note_job(vm, at);
         newborn.jobs.push(Pending {
             request: newborn.requests,
             vm,

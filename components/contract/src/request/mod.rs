@@ -17,7 +17,7 @@
 //! | 22 attach | device | `attachment, buffer` |
 //! | 23 detach | - | `attachment, buffer` |
 //! | 24 create-vm | tenant | `vm, start, bytes, kernel start, kernel bytes, mappings, mappings per buffer` |
-//! | 25 close-vm | - | `vm` |
+//! | 25 close-vm | - | `vm`, then `timeline, value` per point to wait for |
 //! | 26 bind | points to wait for | `vm`, then `timeline, value` per point, then a packed list of binds |
 //! | 27 submit | timeline | `vm, value, stamp`, then `start, bytes, intent` per range of addresses |
 //! | 28 used | timeline | `vm, value, stamp, buffer (2^64 - 1: every member), intent` |
@@ -26,14 +26,13 @@ mod batch;
 mod vm;
 
 pub use batch::{Batch, Grants, Run};
-pub use vm::{BindVm, CreateVm, SpanUse, Submit, Used};
+pub use vm::{BindVm, CloseVm, CreateVm, SpanUse, Submit, Used};
 
 use crate::few::Few;
 use crate::id::{
     AttachmentId, BufferId, DeviceId, JobId, MemoryTypeId, Stamp, TenantId, TimelineId,
 };
 use crate::point::Point;
-use crate::vm::VmId;
 use crate::wire::{Item, WireError, Writer};
 
 /// Where a buffer may live, in order of preference.
@@ -227,7 +226,7 @@ pub enum Request {
     /// Make an address space.
     CreateVm(CreateVm),
     /// End an address space: its mappings go once its jobs are over.
-    CloseVm(VmId),
+    CloseVm(CloseVm),
     /// Map and unmap.
     Bind(BindVm),
     /// Make an address space ready for a job.
@@ -269,7 +268,7 @@ impl Request {
             }),
             Request::Detach(d) => out.item(23, 0, |body| body.extend([d.attachment.0, d.buffer.0])),
             Request::CreateVm(create) => create.encode(out),
-            Request::CloseVm(vm) => out.item(25, 0, |body| body.push(vm.0)),
+            Request::CloseVm(close) => close.encode(out),
             Request::Bind(bind) => bind.encode(out),
             Request::Submit(submit) => submit.encode(out),
             Request::Used(used) => used.encode(out),
@@ -339,7 +338,7 @@ impl Request {
                 })
             }),
             24 => CreateVm::decode(item).map(Request::CreateVm),
-            25 => item.exactly().map(|[vm]| Request::CloseVm(VmId(vm))),
+            25 => CloseVm::decode(item).map(Request::CloseVm),
             26 => BindVm::decode(item).map(Request::Bind),
             27 => Submit::decode(item).map(Request::Submit),
             28 => Used::decode(item).map(Request::Used),

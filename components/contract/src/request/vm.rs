@@ -21,6 +21,15 @@ pub struct CreateVm {
     pub config: VmConfig,
 }
 
+/// A request to end an address space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseVm {
+    /// The address space.
+    pub vm: VmId,
+    /// Its last job on each timeline: what a job names that shows no buffer, only the host knows.
+    pub after: PointSet,
+}
+
 /// A request to map and unmap, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindVm {
@@ -89,6 +98,40 @@ impl CreateVm {
     }
 }
 
+impl CloseVm {
+    pub(super) fn encode(&self, out: &mut Writer) -> bool {
+        out.item(25, 0, |body| {
+            body.push(self.vm.0);
+            put_points(&self.after, body);
+        })
+    }
+
+    pub(super) fn decode(item: &Item<'_>) -> Result<Self, WireError> {
+        let ([vm], after) = item.at_least()?;
+        Ok(CloseVm {
+            vm: VmId(vm),
+            after: get_points(item, after)?,
+        })
+    }
+}
+
+fn put_points(points: &PointSet, body: &mut Vec<u64>) {
+    body.extend(points.iter().flat_map(|p| [p.timeline.0.into(), p.value]));
+}
+
+fn get_points(item: &Item<'_>, words: &[u64]) -> Result<PointSet, WireError> {
+    let (pairs, []) = words.as_chunks::<2>() else {
+        return Err(WireError::Length(item.number));
+    };
+    let point = |&[timeline, value]: &[u64; 2]| {
+        Ok(Point {
+            timeline: TimelineId(item.narrow(timeline)?),
+            value,
+        })
+    };
+    pairs.iter().map(point).collect()
+}
+
 impl BindVm {
     pub(super) fn encode(&self, out: &mut Writer) -> bool {
         let Ok(points) = u32::try_from(self.after.len()) else {
@@ -96,8 +139,7 @@ impl BindVm {
         };
         out.item(26, points, |body| {
             body.push(self.vm.0);
-            let after = self.after.iter();
-            body.extend(after.flat_map(|p| [p.timeline.0.into(), p.value]));
+            put_points(&self.after, body);
             body.extend(&self.binds);
         })
     }
@@ -107,15 +149,9 @@ impl BindVm {
         let points = usize::try_from(item.operand).map_err(|_| WireError::Length(item.number))?;
         let split = rest.split_at_checked(points.saturating_mul(2));
         let (after, binds) = split.ok_or(WireError::Length(item.number))?;
-        let point = |pair: &[u64]| {
-            Ok(Point {
-                timeline: TimelineId(item.narrow(pair[0])?),
-                value: pair[1],
-            })
-        };
         Ok(BindVm {
             vm: VmId(vm),
-            after: after.chunks_exact(2).map(point).collect::<Result<_, _>>()?,
+            after: get_points(item, after)?,
             binds: binds.to_vec(),
         })
     }

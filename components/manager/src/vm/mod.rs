@@ -24,7 +24,7 @@ use crate::{Manager, Slots};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use gpumm_contract::plan::{Op, Status};
-use gpumm_contract::request::CreateVm;
+use gpumm_contract::request::{CloseVm, CreateVm};
 use gpumm_contract::table::{Hold, Holder, Tables};
 use gpumm_contract::vm::{AddressSpaces, Op as Step, Span, VmError, VmId};
 use gpumm_contract::{BufferId, Point, PointSet, TableId, TimelineId};
@@ -81,13 +81,15 @@ impl<T: Tables, V: AddressSpaces, S: Slots> Manager<T, V, S> {
     }
 
     /// Ends an address space: nothing is shown there once its jobs are over.
-    pub(crate) fn close_vm(&mut self, vm: VmId, ctx: &mut Context) -> Status {
-        self.try_close(vm, ctx).err().unwrap_or(Status::Good)
+    pub(crate) fn close_vm(&mut self, close: &CloseVm, ctx: &mut Context) -> Status {
+        self.try_close(close, ctx).err().unwrap_or(Status::Good)
     }
 
-    fn try_close(&mut self, vm: VmId, ctx: &mut Context) -> Result<(), Status> {
+    fn try_close(&mut self, close: &CloseVm, ctx: &mut Context) -> Result<(), Status> {
+        let vm = close.vm;
         let space = self.state.space(vm)?;
         let (at, mut before) = (space.range, space.busy.clone());
+        before.join(&close.after);
         let shown: Vec<BufferId> = space.shown.keys().copied().collect();
         for &id in &shown {
             self.state.job_points(id).for_each(|p| before.add(p));

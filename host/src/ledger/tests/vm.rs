@@ -5,7 +5,7 @@ use super::*;
 use gpumm_contract::PointSet;
 use gpumm_contract::facts::{Fact, MappingFact, VmBoFact};
 use gpumm_contract::plan::SPARSE_PTES;
-use gpumm_contract::request::{BindVm, CreateVm, SpanUse, Submit, Used};
+use gpumm_contract::request::{BindVm, CloseVm, CreateVm, SpanUse, Submit, Used};
 use gpumm_contract::table::{Hold, Holder};
 use gpumm_contract::vm::packed::encode_binds;
 use gpumm_contract::vm::{Bind, Mapping, PAGE, Span, VmConfig, VmId, WRITE};
@@ -231,7 +231,10 @@ pub(super) fn released() -> Case {
 
 pub(super) fn closed() -> Case {
     Case {
-        requests: vec![Request::CloseVm(VM)],
+        requests: vec![Request::CloseVm(CloseVm {
+            vm: VM,
+            after: PointSet::new(),
+        })],
         ops: vec![
             clear(at(COPY, 7), START, 1 << 30),
             invalidate(at(COPY, 8)),

@@ -2,8 +2,10 @@
 
 use super::vm::*;
 use super::*;
+use gpumm_contract::PointSet;
 use gpumm_contract::facts::Content;
 use gpumm_contract::plan::SPARSE_PTES;
+use gpumm_contract::request::CloseVm;
 use gpumm_contract::vm::{PAGE, VmId};
 
 fn wrong(refusal: &Refusal) -> bool {
@@ -203,7 +205,12 @@ fn lies_about_the_end_of_what_is_shown_are_named() {
             ),
             (
                 "another one",
-                |c| c.requests = vec![Request::CloseVm(VmId(9))],
+                |c| {
+                    c.requests = vec![Request::CloseVm(CloseVm {
+                        vm: VmId(9),
+                        after: PointSet::new(),
+                    })]
+                },
                 |r| *r == Refusal::Unknown("vm", 9),
             ),
         ],

@@ -4,7 +4,8 @@
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
 //! starts Runtimes whose engines a test can hold; [`demanding`] wants more of strategies; [`program`] calls the
 //! built `gpumm`; [`small_traces`] replays recorded traces with small buffers; [`strategies`] misbehave;
-//! [`template`] adds a strategy to a copy of the workspace; [`tables`] runs the sg-table component alone, [`vms`] that of gpuvm,
+//! [`template`] adds a strategy to a copy of the workspace; [`vm_client`] has an address space, [`vm_life`] lives
+//! in one; [`tables`] runs the sg-table component alone, [`vms`] that of gpuvm,
 //! [`planning`] a mechanism alone; [`moves`] orders moves and failures of them, [`killing`] ends mechanisms
 //! between calls; [`workloads`] are the streams that benches replay.
 #![allow(
@@ -29,6 +30,7 @@ pub mod tables;
 pub mod template;
 pub mod tidy;
 pub mod vm_cases;
+pub mod vm_client;
 pub mod vm_life;
 pub mod vms;
 pub mod workloads;

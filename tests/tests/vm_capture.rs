@@ -5,21 +5,10 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use gpumm::capture::{Capture, Operation};
 use gpumm::hw::DeviceError;
-use gpumm::{BufferDesc, Error, Pacing, Priority, Rights, VmDesc, VmKernel};
+use gpumm::{BufferDesc, Error, Pacing, Priority, Rights, VmDesc};
 use gpumm_tests::fixture;
+use gpumm_tests::vm_client::*;
 use std::time::Duration;
-
-const PAGE: u64 = 4096;
-const MIB: u64 = 1 << 20;
-const AT: u64 = 64 * MIB;
-
-fn fill(dst: u64, bytes: u64, pattern: u64) -> VmKernel {
-    VmKernel::Fill {
-        dst,
-        bytes,
-        pattern,
-    }
-}
 
 #[test]
 fn a_job_that_hangs_is_captured_with_what_it_could_see() {

@@ -26,7 +26,9 @@ pub enum OutcomeValue {
 #[derive(Debug, Default)]
 pub struct Outcome {
     value: OnceLock<OutcomeValue>,
-    lock: Mutex<()>,
+    /// How many threads sleep on `filled`: most outcomes are filled before anybody looks, and
+    /// waking nobody would cost a system call.
+    asleep: Mutex<u32>,
     filled: Condvar,
 }
 
@@ -39,11 +41,13 @@ impl Outcome {
     /// Fills the cell and wakes who waits; `false` when it was filled already, which leaves
     /// it as it was. Called by devices.
     pub fn fill(&self, value: OutcomeValue) -> bool {
-        let filled = {
-            let _guard = lock(&self.lock);
-            self.value.set(value).is_ok()
-        };
-        self.filled.notify_all();
+        let asleep = lock(&self.asleep);
+        let filled = self.value.set(value).is_ok();
+        let wake = *asleep > 0;
+        drop(asleep);
+        if wake {
+            self.filled.notify_all();
+        }
         filled
     }
 
@@ -58,17 +62,20 @@ impl Outcome {
             return Some(value);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut guard = lock(&self.lock);
-        loop {
+        let mut asleep = lock(&self.asleep);
+        *asleep += 1;
+        let value = loop {
             if let Some(value) = self.value.get() {
-                return Some(value);
+                break Some(value);
             }
             let expired;
-            (guard, expired) = sleep(&self.filled, guard, deadline);
+            (asleep, expired) = sleep(&self.filled, asleep, deadline);
             if expired {
-                return None;
+                break None;
             }
-        }
+        };
+        *asleep -= 1;
+        value
     }
 
     /// The value itself, without copying what was read.

@@ -13,14 +13,16 @@ use crate::ledger::VmView;
 use gpumm_contract::request::{Intent, SpanUse, Used};
 use gpumm_contract::vm::VmId;
 use gpumm_contract::{BufferId, Point, PointSet, Stamp, TenantId, TimelineId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The gate of a device.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
+    /// Whether any address space is lost: as long as none is, no job takes the lock to look.
+    any_lost: AtomicBool,
     /// The next use counter of the device.
     stamp: AtomicU64,
 }
@@ -28,13 +30,19 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     open: bool,
-    vms: HashMap<VmId, Arc<VmView>>,
-    /// Address spaces whose page tables could not be written.
-    lost: BTreeSet<VmId>,
-    /// The last job of each address space on each timeline.
-    jobs: HashMap<VmId, PointSet>,
+    spaces: FxHashMap<VmId, Space>,
     /// The last use of each buffer on each timeline since the gate was opened.
-    uses: BTreeMap<(BufferId, TimelineId, VmId), Used>,
+    uses: FxHashMap<(BufferId, TimelineId, VmId), Used>,
+}
+
+/// An address space; there may be something to note of one before its plan is accepted.
+#[derive(Debug, Default)]
+struct Space {
+    view: Option<Arc<VmView>>,
+    /// Its page tables could not be written.
+    lost: bool,
+    /// Its last job on each timeline.
+    jobs: PointSet,
 }
 
 /// What became of a job at the gate.
@@ -54,6 +62,7 @@ impl Default for Gate {
         };
         Gate {
             state: Mutex::new(state),
+            any_lost: AtomicBool::new(false),
             stamp: AtomicU64::new(1),
         }
     }
@@ -80,12 +89,15 @@ impl Gate {
         at: Point,
     ) -> Result<Passed, Error> {
         let mut state = self.state();
+        let state = &mut *state;
         if !state.open {
             return Ok(Passed::Ask);
         }
-        let view = state.vms.get(&vm).filter(|v| v.tenant() == tenant);
-        let view = view.ok_or_else(|| Error::no_vm(vm))?;
-        if state.lost.contains(&vm) {
+        let space = state.spaces.get_mut(&vm);
+        let space = space.and_then(|space| space.view.clone().map(|view| (space, view)));
+        let own = space.filter(|(_, view)| view.tenant() == tenant);
+        let (space, view) = own.ok_or_else(|| Error::no_vm(vm))?;
+        if space.lost {
             return Err(Error::VmLost(vm));
         }
         let covers = view.covers(spans);
@@ -93,10 +105,9 @@ impl Gate {
         if !covers.fresh || covers.uses.is_empty() {
             return Ok(Passed::Ask);
         }
-        let view = view.clone();
-        state.jobs.entry(vm).or_default().add(at);
+        space.jobs.add(at);
         let stamp = self.stamp();
-        for (buffer, intent) in covers.uses {
+        for (buffer, intent) in covers.uses.iter().copied() {
             let new = Used {
                 vm,
                 at,
@@ -115,12 +126,14 @@ impl Gate {
 
     /// Takes note of a job that has come through the planner.
     pub(crate) fn note_job(&self, vm: VmId, at: Point) {
-        self.state().jobs.entry(vm).or_default().add(at);
+        self.state().spaces.entry(vm).or_default().jobs.add(at);
     }
 
     /// The last jobs of an address space.
     pub(crate) fn jobs_on(&self, vm: VmId) -> PointSet {
-        self.state().jobs.get(&vm).cloned().unwrap_or_default()
+        let state = self.state();
+        let space = state.spaces.get(&vm);
+        space.map_or_else(PointSet::new, |space| space.jobs.clone())
     }
 
     /// Lets nobody pass any more, and says who has passed, in the order of the last uses.
@@ -141,12 +154,11 @@ impl Gate {
         let mut state = self.state();
         for view in views {
             if view.closed {
-                state.vms.remove(&view.vm);
-                state.jobs.remove(&view.vm);
-                state.lost.remove(&view.vm);
-            } else {
-                state.vms.insert(view.vm, Arc::new(view));
+                state.spaces.remove(&view.vm);
+                continue;
             }
+            let known = state.spaces.entry(view.vm).or_default();
+            known.view = Some(Arc::new(view));
         }
     }
 
@@ -157,16 +169,19 @@ impl Gate {
 
     /// The page tables of an address space could not be written: no job runs there any more.
     pub(crate) fn lose(&self, vm: VmId) {
-        self.state().lost.insert(vm);
+        self.state().spaces.entry(vm).or_default().lost = true;
+        self.any_lost.store(true, Ordering::Release);
     }
 
-    /// Whether the page tables of an address space are right.
+    /// Whether the page tables of an address space are wrong.
     pub(crate) fn is_lost(&self, vm: VmId) -> bool {
-        self.state().lost.contains(&vm)
+        let lost = || self.state().spaces.get(&vm).is_some_and(|space| space.lost);
+        self.any_lost.load(Ordering::Acquire) && lost()
     }
 
     /// How an address space stands.
     pub(crate) fn view(&self, vm: VmId) -> Option<Arc<VmView>> {
-        self.state().vms.get(&vm).cloned()
+        let state = self.state();
+        state.spaces.get(&vm).and_then(|space| space.view.clone())
     }
 }

@@ -24,8 +24,18 @@ pub(crate) struct Launched {
     cancelled: AtomicBool,
     /// Found hanging: the device is about to end it.
     hung: AtomicBool,
+    launch: OnceLock<Launch>,
     began: OnceLock<Instant>,
     value: OnceLock<hw::OutcomeValue>,
+}
+
+/// How it was given to the device.
+#[derive(Debug)]
+struct Launch {
+    ring: Weak<Ring>,
+    key: JobKey,
+    /// Whether the device does nothing for it.
+    skipped: bool,
 }
 
 impl Launched {
@@ -38,6 +48,7 @@ impl Launched {
             refused: false,
             cancelled: AtomicBool::new(false),
             hung: AtomicBool::new(false),
+            launch: OnceLock::new(),
             began: OnceLock::new(),
             value: OnceLock::new(),
         }
@@ -82,6 +93,18 @@ impl Launched {
         self.hung.store(true, Ordering::Release);
     }
 
+    /// It is about to be given to the device, by this ring and once.
+    pub(super) fn launch(&self, ring: Weak<Ring>, key: JobKey, skipped: bool) {
+        let launch = Launch { ring, key, skipped };
+        // Nothing is handed to the device twice.
+        let first = self.launch.set(launch).is_ok();
+        debug_assert!(first);
+    }
+
+    fn ring(&self) -> Option<Arc<Ring>> {
+        self.launch.get()?.ring.upgrade()
+    }
+
     pub(super) fn end(&self, value: hw::OutcomeValue) {
         // Only the first end counts, and there is one.
         let _ = self.value.set(value);
@@ -89,32 +112,24 @@ impl Launched {
 }
 
 /// What the device calls around a job.
-#[derive(Debug)]
-pub(super) struct Launch {
-    pub(super) ring: Weak<Ring>,
-    pub(super) key: JobKey,
-    pub(super) job: Arc<Launched>,
-    /// Whether the device does nothing for it.
-    pub(super) skipped: bool,
-}
-
-impl hw::Hooks for Launch {
+impl hw::Hooks for Launched {
     fn before(&self) -> Result<(), hw::DeviceError> {
-        let _ = self.job.began.set(Instant::now());
-        let Some(ring) = self.ring.upgrade().filter(|_| !self.skipped) else {
+        let _ = self.began.set(Instant::now());
+        let launch = self.launch.get().filter(|launch| !launch.skipped);
+        let Some(ring) = launch.and_then(|launch| launch.ring.upgrade()) else {
             return Ok(());
         };
-        if self.job.cancelled.load(Ordering::Acquire) {
+        if self.cancelled.load(Ordering::Acquire) {
             return Err(hw::DeviceError::Cancelled);
         }
-        if ring.site.gate.is_lost(self.job.vm()) {
+        if ring.site.gate.is_lost(self.vm()) {
             return Err(hw::DeviceError::PageTablesLost);
         }
         // Nearly always there is nothing to look for.
         let failsafe = &ring.site.failsafe;
-        let view = self.job.view.as_ref().filter(|_| failsafe.any_poisoned());
+        let view = self.view.as_ref().filter(|_| failsafe.any_poisoned());
         let lost = view.is_some_and(|view| {
-            let spans = self.job.waiting.spans();
+            let spans = self.waiting.spans();
             let mut memory = view.memory_of(&spans);
             memory.any(|memory| failsafe.is_poisoned(memory))
         });
@@ -132,15 +147,15 @@ impl hw::Hooks for Launch {
         // Of those nothing was wrong with the job.
         let quiet = [hw::DeviceError::Stopped, hw::DeviceError::Cancelled];
         if !quiet.contains(&error)
-            && let Some(ring) = self.ring.upgrade()
+            && let Some(ring) = self.ring()
         {
             let site = &ring.site;
-            let name = format!("{} of vm {}", self.job.kernel().name(), self.job.vm());
+            let name = format!("{} of vm {}", self.kernel().name(), self.vm());
             let failed = FailedJob {
-                at: self.job.at,
+                at: self.at,
                 name: &name,
-                view: self.job.view.as_deref(),
-                spans: &self.job.waiting.spans(),
+                view: self.view.as_deref(),
+                spans: &self.waiting.spans(),
             };
             site.failsafe.job_failed(&failed, error, &site.spaces, cpu);
         }
@@ -148,12 +163,12 @@ impl hw::Hooks for Launch {
     }
 
     fn ended(&self, value: &hw::OutcomeValue) {
-        let time = self.job.began.get().map(Instant::elapsed);
-        self.job.end(value.clone());
-        if let Some(ring) = self.ring.upgrade() {
+        let time = self.began.get().map(Instant::elapsed);
+        self.end(value.clone());
+        if let Some((launch, ring)) = self.launch.get().zip(self.ring()) {
             let failed = matches!(value, hw::OutcomeValue::Failed(_));
-            let hung = self.job.hung.load(Ordering::Acquire);
-            ring.ended(self.key, (failed, hung), time.unwrap_or_default());
+            let hung = self.hung.load(Ordering::Acquire);
+            ring.ended(launch.key, (failed, hung), time.unwrap_or_default());
         }
     }
 }

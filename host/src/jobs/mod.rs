@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! client -> queued.rs: its queue's next point -> gate.rs: is the address space ready?
-//!        -> ring.rs: the scheduler decides when, the device runs it -> launch.rs: how it ended
+//!        -> inbox.rs -> ring.rs: the scheduler decides when, the device runs it
+//!        -> launch.rs: how it ended
 //!        -> the queue's timeline reaches the point, in order
 //! ```
 //! The mechanism never hears of a job itself, only of points at which buffers are used. `contexts.rs`
-//! gives each queue a timeline; `watchdog.rs` looks after jobs that hang, `told.rs` says how they end.
+//! gives each queue a timeline, `queues.rs` begins and ends them; `watchdog.rs` looks after jobs that hang, `told.rs` says how they end.
 
 mod contexts;
 mod gate;
+mod inbox;
 mod launch;
 mod queued;
+mod queues;
 mod ring;
 mod told;
 mod watchdog;

@@ -6,7 +6,7 @@ use super::ring::Ring;
 use crate::error::Error;
 use gpumm_contract::request::{Intent, SpanUse};
 use gpumm_contract::vm::{Span, VmId};
-use gpumm_contract::{Point, PointSet, TenantId};
+use gpumm_contract::{Few, Point, PointSet, TenantId};
 use gpumm_hw as hw;
 use gpumm_scheduler::EntityKey;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ impl Waiting {
     }
 
     /// The addresses that the job names.
-    pub(crate) fn spans(&self) -> Vec<SpanUse> {
+    pub(crate) fn spans(&self) -> Few<SpanUse> {
         let span = |range: hw::VmRange| SpanUse {
             at: Span {
                 start: range.address,

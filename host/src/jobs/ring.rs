@@ -3,10 +3,15 @@
 //! ORDER: the scheduler is asked and the device is given jobs under one lock, so jobs reach the
 //! device in the order of the decisions. Outcomes are told and points reached without it: whoever
 //! waits for a point may be another ring.
+//!
+//! What happens is put into the inbox first. A thread that finds the lock taken goes on: whoever
+//! has it looks into the inbox again after letting it go. So neither clients nor the engine's
+//! thread wait for each other.
 
 use super::contexts::Contexts;
 use super::gate::Gate;
-use super::launch::{Launch, Launched};
+use super::inbox::{Inbox, News};
+use super::launch::Launched;
 use super::queued::{Queued, Waiting};
 use super::told::Told;
 use crate::error::Error;
@@ -16,16 +21,16 @@ use crate::ledger::VmView;
 use gpumm_contract::{Point, TimelineId};
 use gpumm_hw as hw;
 use gpumm_scheduler::{
-    Action, Dependency, EntityConfig, EntityKey, JobDesc, JobError, JobKey, Priority, RingConfig,
-    RingId, Scheduler, Verdict,
+    Action, Dependency, JobDesc, JobError, JobKey, RingConfig, RingId, Scheduler, Verdict,
 };
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 /// The only ring that a device has so far.
-const RING: RingId = RingId(0);
+pub(super) const RING: RingId = RingId(0);
 
 /// What a ring is made with.
 pub(crate) struct RingSite {
@@ -48,6 +53,8 @@ pub(crate) struct RingSite {
 /// The ring of a device, and who may use it.
 pub(crate) struct Ring {
     pub(super) site: RingSite,
+    inbox: Inbox,
+    /// INVARIANT: taken by `change` and `pump` alone, which look into the inbox afterwards.
     state: Mutex<State>,
     began: Instant,
     numbers: AtomicU64,
@@ -58,14 +65,25 @@ pub(crate) struct Ring {
 pub(super) struct State {
     pub(super) scheduler: Scheduler<Arc<Launched>>,
     /// Jobs that the device has.
-    pub(super) running: HashMap<JobKey, Arc<Launched>>,
-    contexts: Contexts,
+    pub(super) running: FxHashMap<JobKey, Arc<Launched>>,
+    pub(super) contexts: Contexts,
     /// The value that each context's next queue begins with.
-    values: BTreeMap<TimelineId, u64>,
+    pub(super) values: BTreeMap<TimelineId, u64>,
     /// Queues that have ended, until their last job has.
-    ending: Vec<Arc<Queued>>,
+    pub(super) ending: Vec<Arc<Queued>>,
     /// The deadline that the watchdog waits for.
     watched: Option<Duration>,
+    /// What is being heard of; empty between two looks.
+    news: Vec<News>,
+}
+
+/// What is to be done after a look, without the lock.
+#[derive(Default)]
+struct Todo {
+    told: Vec<Told>,
+    watched: Vec<Point>,
+    hung: Vec<JobKey>,
+    deadline: Option<Duration>,
 }
 
 impl std::fmt::Debug for Ring {
@@ -88,7 +106,8 @@ impl Ring {
         scheduler.set_hang_limit(site.hang_limit);
         let state = State {
             scheduler,
-            running: HashMap::new(),
+            running: FxHashMap::default(),
+            news: Vec::new(),
             contexts: Contexts::new(site.contexts.clone()),
             values: BTreeMap::new(),
             ending: Vec::new(),
@@ -96,6 +115,7 @@ impl Ring {
         };
         let ring = Arc::new_cyclic(|itself| Ring {
             site,
+            inbox: Inbox::default(),
             state: Mutex::new(state),
             began: Instant::now(),
             numbers: AtomicU64::new(1),
@@ -109,97 +129,158 @@ impl Ring {
         &self.site.gate
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// A new queue.
+    /// Takes the lock, hears what happened before, and does what comes of it and of the change.
     ///
-    /// Errors: all contexts are in use.
-    pub(crate) fn begin(&self, priority: Priority) -> Result<Arc<Queued>, Error> {
-        // Queues that are gone may have finished since somebody looked.
-        self.reap();
-        let mut state = self.state();
-        let state = &mut *state;
-        let context = state.contexts.take()?;
-        let last = state
-            .values
-            .get(&context.timeline)
-            .map_or(0, |next| next - 1);
-        let config = EntityConfig {
-            priority,
-            last,
-            ..EntityConfig::new(RING)
+    /// Safety: not from within another change.
+    pub(super) fn change<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
+        let (answer, todo) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = self.now();
+            let mut todo = Todo::default();
+            self.hear(&mut state, now, &mut todo);
+            let answer = act(&mut state, now);
+            self.decide(&mut state, now, &mut todo);
+            (answer, todo)
         };
-        match state.scheduler.add_entity(context.timeline, &config) {
-            Ok(entity) => Ok(Arc::new(Queued::new(entity, context, last + 1))),
-            Err(error) => {
-                state.contexts.give_back(context)?;
-                Err(Error::System(error.to_string()))
-            }
-        }
+        self.carry_out(todo);
+        self.pump();
+        answer
     }
 
-    /// A queue's handle is gone: its context is free when its last job is over.
-    pub(crate) fn end(&self, queue: &Arc<Queued>) {
-        self.state().ending.push(queue.clone());
-        self.reap();
-    }
-
-    /// Gives contexts back whose queue has ended and has nothing left to do.
-    pub(crate) fn reap(&self) {
-        let mut state = self.state();
-        let state = &mut *state;
-        let ending = std::mem::take(&mut state.ending);
-        for queue in ending {
-            let status = state.scheduler.entity(queue.entity);
-            let idle =
-                status.is_none_or(|s| s.queued == 0 && s.running == 0 && s.reached == s.last);
-            // Another owner is the planner, with a job of it.
-            if !idle || Arc::strong_count(&queue) > 1 {
-                state.ending.push(queue);
-                continue;
-            }
-            let removed = state.scheduler.fini_entity(queue.entity);
-            state.values.insert(queue.context.timeline, queue.next());
-            if let Err(error) = removed.map_err(|e| e.to_string()).and_then(|()| {
-                let given = state.contexts.give_back(queue.context);
-                given.map_err(|e| e.to_string())
-            }) {
-                tracing::warn!(%error, "a context is not given back");
-            }
-        }
-    }
-
-    /// No more jobs of a queue begin; those that wait end.
-    pub(crate) fn kill(&self, queue: &Queued) {
-        self.change(|scheduler| scheduler.kill(queue.entity));
-    }
-
-    pub(crate) fn set_priority(&self, queue: &Queued, priority: Priority) {
-        self.change(|scheduler| scheduler.set_priority(queue.entity, priority));
-    }
-
-    fn change(
-        &self,
-        act: impl FnOnce(&mut Scheduler<Arc<Launched>>) -> Result<(), gpumm_scheduler::Error>,
-    ) {
-        // INVARIANT: a queue's entity lives as long as the queue does.
-        let changed = act(&mut self.state().scheduler);
-        debug_assert!(changed.is_ok());
+    /// Tells the ring what has happened.
+    pub(super) fn tell_ring(&self, news: News) {
+        self.inbox.put(news);
         self.pump();
     }
 
-    pub(crate) fn is_guilty(&self, queue: &Queued) -> bool {
-        let state = self.state();
-        state
-            .scheduler
-            .entity(queue.entity)
-            .is_some_and(|s| s.guilty)
+    /// Sees to the inbox, unless somebody does already.
+    fn pump(&self) {
+        while !self.inbox.is_empty() {
+            let mut state = match self.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever it is comes here when it has let the lock go.
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let now = self.now();
+            let mut todo = Todo::default();
+            self.hear(&mut state, now, &mut todo);
+            self.decide(&mut state, now, &mut todo);
+            drop(state);
+            self.carry_out(todo);
+        }
+    }
+
+    /// Lets the scheduler know what has happened.
+    fn hear(&self, state: &mut State, now: Duration, todo: &mut Todo) {
+        let State {
+            news, scheduler, ..
+        } = state;
+        self.inbox.take(news);
+        for news in news.drain(..) {
+            match news {
+                News::Pushed { entity, after, job } => {
+                    let desc = JobDesc {
+                        payload: job.clone(),
+                        credits: 1,
+                        dependencies: &after,
+                        value: Some(job.at.value),
+                    };
+                    if let Err(error) = scheduler.push(entity, desc) {
+                        // The point must be reached whatever happens.
+                        tracing::error!(%error, "a job was not taken");
+                        todo.told.push(Told {
+                            point: job.at,
+                            job: Some(job),
+                            error: Some(JobError::Killed),
+                        });
+                    }
+                }
+                News::Ended {
+                    key,
+                    failed,
+                    hung,
+                    time,
+                } => {
+                    let result = if failed { Err(FAILED) } else { Ok(()) };
+                    let judged =
+                        hung && scheduler.timeout_verdict(key, Verdict::Reset, now).is_ok();
+                    let ended = match judged {
+                        true => Ok(()),
+                        false => scheduler.ended(key, result, time, now),
+                    };
+                    debug_assert!(ended.is_ok());
+                }
+                News::Reached(point) => scheduler.reached(point),
+            }
+        }
+    }
+
+    /// Asks the scheduler what to do, and gives jobs to the device.
+    fn decide(&self, state: &mut State, now: Duration, todo: &mut Todo) {
+        while let Some(action) = state.scheduler.poll(now) {
+            match action {
+                Action::Run {
+                    key,
+                    payload,
+                    guilty,
+                    ..
+                } => {
+                    state.running.insert(key, payload.clone());
+                    if let Err(error) = self.launch(key, &payload, guilty) {
+                        payload.end(hw::OutcomeValue::Failed(error));
+                        let ended = state.scheduler.ended(key, Err(FAILED), Duration::ZERO, now);
+                        debug_assert!(ended.is_ok());
+                    }
+                }
+                Action::Finish {
+                    key,
+                    point,
+                    error,
+                    payload,
+                    ..
+                } => {
+                    let job = state.running.remove(&key).or(payload);
+                    todo.told.push(Told { job, point, error });
+                }
+                Action::Watch { point } => todo.watched.push(point),
+                Action::TimedOut { key, .. } => todo.hung.push(key),
+                Action::Cancel { key, .. } => {
+                    if let Some(job) = state.running.get(&key) {
+                        job.cancel();
+                    }
+                }
+                // Nothing is handed to the device twice: a reset ends one job only.
+                Action::Rerun { .. } => {}
+            }
+        }
+        let deadline = state.scheduler.next_deadline();
+        let sooner = match (state.watched, deadline) {
+            (Some(old), Some(new)) => new < old,
+            (old, new) => old.is_none() && new.is_some(),
+        };
+        // A deadline that moves on is looked at when the old one has passed: most jobs end long
+        // before, and waking a thread for each of them would cost more than they do.
+        if sooner {
+            state.watched = deadline;
+            todo.deadline = deadline;
+        }
+    }
+
+    fn carry_out(&self, todo: Todo) {
+        if let Some(deadline) = todo.deadline {
+            self.watchdog.look_at(deadline, &self.itself, self.began);
+        }
+        todo.hung.into_iter().for_each(|key| self.hangs(key));
+        todo.told.into_iter().for_each(|told| self.tell(told));
+        for point in todo.watched {
+            let watch = Arc::new(Watch(self.itself.clone()));
+            self.site.timelines.watch(hardware_point(point), watch);
+        }
     }
 
     /// Hands a job over that has come through the planner.
@@ -217,8 +298,11 @@ impl Ring {
     /// Ends a job whose address space could not be made ready: its point is reached in its turn.
     pub(crate) fn cancel(&self, queue: &Queued, at: Point, waiting: Waiting) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let launched = Launched::refused(number, at, waiting);
-        self.hand_over(queue.entity, at, &[], launched);
+        self.tell_ring(News::Pushed {
+            entity: queue.entity,
+            after: Vec::new(),
+            job: Arc::new(Launched::refused(number, at, waiting)),
+        });
         queue.answered();
     }
 
@@ -234,104 +318,11 @@ impl Ring {
         let mut after: Vec<Dependency> = waiting.after.iter().map(Dependency::from).collect();
         let reached = |p: &Point| self.site.timelines.reached(hardware_point(*p));
         after.extend(ready.filter(|p| !reached(p)).map(Dependency::finished));
-        self.hand_over(
-            queue.entity,
-            at,
-            &after,
-            Launched::new(number, at, waiting, view),
-        );
-    }
-
-    fn hand_over(&self, entity: EntityKey, at: Point, after: &[Dependency], job: Launched) {
-        let job = Arc::new(job);
-        let desc = JobDesc {
-            payload: job.clone(),
-            credits: 1,
-            dependencies: after,
-            value: Some(at.value),
-        };
-        let pushed = self.state().scheduler.push(entity, desc);
-        if let Err(error) = pushed {
-            // The point must be reached whatever happens.
-            tracing::error!(%error, "a job was not taken");
-            self.tell(Told {
-                job: Some(job),
-                point: at,
-                error: Some(JobError::Killed),
-            });
-        }
-        self.pump();
-    }
-
-    /// Does what the scheduler has decided.
-    pub(super) fn pump(&self) {
-        let mut told = Vec::new();
-        let mut watched = Vec::new();
-        let mut hung = Vec::new();
-        let deadline = {
-            let mut state = self.state();
-            let state = &mut *state;
-            let now = self.now();
-            loop {
-                let Some(action) = state.scheduler.poll(now) else {
-                    break;
-                };
-                match action {
-                    Action::Run {
-                        key,
-                        payload,
-                        guilty,
-                        ..
-                    } => {
-                        state.running.insert(key, payload.clone());
-                        if let Err(error) = self.launch(key, &payload, guilty) {
-                            payload.end(hw::OutcomeValue::Failed(error));
-                            let ended =
-                                state.scheduler.ended(key, Err(FAILED), Duration::ZERO, now);
-                            debug_assert!(ended.is_ok());
-                        }
-                    }
-                    Action::Finish {
-                        key,
-                        point,
-                        error,
-                        payload,
-                        ..
-                    } => {
-                        let job = state.running.remove(&key).or(payload);
-                        told.push(Told { job, point, error });
-                    }
-                    Action::Watch { point } => watched.push(point),
-                    Action::TimedOut { key, .. } => hung.push(key),
-                    Action::Cancel { key, .. } => {
-                        if let Some(job) = state.running.get(&key) {
-                            job.cancel();
-                        }
-                    }
-                    // Nothing is handed to the device twice: a reset ends one job only.
-                    Action::Rerun { .. } => {}
-                }
-            }
-            let deadline = state.scheduler.next_deadline();
-            let sooner = match (state.watched, deadline) {
-                (Some(old), Some(new)) => new < old,
-                (old, new) => old.is_none() && new.is_some(),
-            };
-            // A deadline that moves on is looked at when the old one has passed: most jobs end long
-            // before, and waking a thread for each of them would cost more than they do.
-            sooner.then(|| state.watched = deadline).and(deadline)
-        };
-        if let Some(deadline) = deadline {
-            self.watchdog.look_at(deadline, &self.itself, self.began);
-        }
-        for key in hung {
-            self.hangs(key);
-        }
-        told.into_iter().for_each(|told| self.tell(told));
-        for point in watched {
-            let watch = Arc::new(Watch(self.itself.clone()));
-            self.site.timelines.watch(hardware_point(point), watch);
-        }
+        self.tell_ring(News::Pushed {
+            entity: queue.entity,
+            after,
+            job: Arc::new(Launched::new(number, at, waiting, view)),
+        });
     }
 
     /// Gives a job to the device.
@@ -350,15 +341,10 @@ impl Ring {
                 kernel: *job.kernel(),
             }),
         };
-        let hooks = Launch {
-            ring: self.itself.clone(),
-            key,
-            job: job.clone(),
-            skipped,
-        };
+        job.launch(self.itself.clone(), key, skipped);
         let submission = hw::Submission {
             command,
-            hooks: Some(Arc::new(hooks)),
+            hooks: Some(job.clone()),
             ..hw::Submission::default()
         };
         self.site.device.submit(self.site.engine, submission)
@@ -366,32 +352,23 @@ impl Ring {
 
     /// The device has ended a job.
     ///
-    /// ORDER: of one that hung the verdict is given here, after its capture and before its point.
+    /// ORDER: of one that hung the verdict is given with this, after its capture and before its
+    /// point.
     pub(super) fn ended(&self, key: JobKey, (failed, hung): (bool, bool), time: Duration) {
-        let result = if failed { Err(FAILED) } else { Ok(()) };
-        {
-            let mut state = self.state();
-            let now = self.now();
-            let scheduler = &mut state.scheduler;
-            let judged = hung && scheduler.timeout_verdict(key, Verdict::Reset, now).is_ok();
-            let ended = match judged {
-                true => Ok(()),
-                false => scheduler.ended(key, result, time, now),
-            };
-            debug_assert!(ended.is_ok());
-        }
-        self.pump();
+        self.tell_ring(News::Ended {
+            key,
+            failed,
+            hung,
+            time,
+        });
     }
 
     /// Time has passed.
     pub(super) fn tick(&self) {
-        {
-            let mut state = self.state();
-            let now = self.now();
+        self.change(|state, now| {
             state.watched = None;
             state.scheduler.tick(now);
-        }
-        self.pump();
+        });
         self.reap();
     }
 }
@@ -406,8 +383,7 @@ impl hw::Watcher for Watch {
                 timeline: TimelineId(point.timeline.0),
                 value: point.value,
             };
-            ring.state().scheduler.reached(point);
-            ring.pump();
+            ring.tell_ring(News::Reached(point));
         }
     }
 }

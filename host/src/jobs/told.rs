@@ -22,20 +22,21 @@ impl Ring {
         let engine = self.site.engine;
         if self.site.device.is_hung(engine) {
             tracing::warn!(?key, "a job hangs; it is ended");
-            if let Some(job) = self.state().running.get(&key) {
-                job.hangs();
-            }
+            self.change(|state, _| {
+                if let Some(job) = state.running.get(&key) {
+                    job.hangs();
+                }
+            });
             // Its hooks are called with the error, and with them the capture is made.
             if let Err(error) = self.site.device.reset_engine(engine) {
                 tracing::error!(%error, "a job that hangs cannot be ended");
             }
         } else {
-            let mut state = self.state();
-            let now = self.now();
-            // It may have ended by itself meanwhile.
-            let _ = state.scheduler.timeout_verdict(key, Verdict::NoHang, now);
+            self.change(|state, now| {
+                // It may have ended by itself meanwhile.
+                let _ = state.scheduler.timeout_verdict(key, Verdict::NoHang, now);
+            });
         }
-        self.pump();
     }
 
     /// Tells how a job ended, and reaches its point.

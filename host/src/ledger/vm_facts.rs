@@ -305,31 +305,41 @@ impl VmFacts {
         if spans.is_empty() {
             return self.bos.keys().map(|&b| (b, Intent::Write)).collect();
         }
-        let mut named: Vec<(BufferId, Intent)> = Vec::with_capacity(spans.len());
-        for span in spans {
-            let found = overlapping(&self.mappings, span.at.whole_pages());
-            named.extend(found.filter_map(|(_, m)| Some((m.buffer?, span.intent))));
-        }
-        // Of each buffer a write comes first, and stays.
-        let write = |intent| intent == Intent::Write;
-        named.sort_unstable_by_key(|&(buffer, intent)| (buffer, !write(intent)));
-        named.dedup_by_key(|&mut (buffer, _)| buffer);
-        named
+        self.walk(spans).0
     }
 
-    /// Whether something is mapped at every byte of addresses.
-    pub(super) fn maps_all(&self, at: Span) -> bool {
-        let Some(end) = at.end() else {
-            return false;
-        };
-        let mut next = at.start;
-        for (start, mapping) in overlapping(&self.mappings, at.whole_pages()) {
-            if start > next {
-                break;
+    /// The buffer that one mapping shows at all addresses of a span.
+    pub(super) fn only(&self, at: Span) -> Option<BufferId> {
+        let end = at.end()?;
+        let (start, mapping) = self.mappings.range(..end).next_back()?;
+        let whole = *start <= at.start && at.start < end && start + mapping.at.bytes >= end;
+        mapping.buffer.filter(|_| whole)
+    }
+
+    /// The buffers at addresses, by number, with what a job does to each, and whether something is
+    /// mapped at every byte.
+    ///
+    /// Complexity: one descent per span, and a step per mapping there.
+    pub(super) fn walk(&self, spans: &[SpanUse]) -> (Vec<(BufferId, Intent)>, bool) {
+        let mut named: Vec<(BufferId, Intent)> = Vec::with_capacity(spans.len());
+        let mut whole = true;
+        for span in spans {
+            let mut next = span.at.start;
+            for (start, mapping) in overlapping(&self.mappings, span.at.whole_pages()) {
+                named.extend(mapping.buffer.map(|buffer| (buffer, span.intent)));
+                if start <= next {
+                    next = start + mapping.at.bytes;
+                }
             }
-            next = start + mapping.at.bytes;
+            whole &= span.at.end().is_some_and(|end| next >= end);
         }
-        next >= end
+        if named.len() > 1 {
+            // Of each buffer a write comes first, and stays.
+            let write = |intent| intent == Intent::Write;
+            named.sort_unstable_by_key(|&(buffer, intent)| (buffer, !write(intent)));
+            named.dedup_by_key(|&mut (buffer, _)| buffer);
+        }
+        (named, whole)
     }
 
     /// The device has forgotten its page tables.

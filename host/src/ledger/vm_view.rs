@@ -7,7 +7,7 @@ use crate::executor::Memory;
 use gpumm_contract::facts::{Fact, MappingFact, VmBoFact, VmFact};
 use gpumm_contract::request::{Intent, SpanUse};
 use gpumm_contract::vm::{Mapping, Span, VmConfig, VmId};
-use gpumm_contract::{BufferId, Point, PointSet, TableId, TenantId};
+use gpumm_contract::{BufferId, Few, Point, PointSet, TableId, TenantId};
 
 /// An address space at an accepted plan.
 ///
@@ -24,7 +24,7 @@ pub(crate) struct VmView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Covers {
     /// The buffers, by number, and what the job does with each.
-    pub(crate) uses: Vec<(BufferId, Intent)>,
+    pub(crate) uses: Few<(BufferId, Intent)>,
     /// Whether there is something everywhere, and all of it may be used once the address space is
     /// ready.
     pub(crate) fresh: bool,
@@ -52,10 +52,19 @@ impl VmView {
     /// What a job uses that names addresses; one that names none, uses every member and may write
     /// each.
     pub(crate) fn covers(&self, spans: &[SpanUse]) -> Covers {
-        let uses = self.facts.named(spans);
+        let (uses, mapped) = match spans {
+            [] => (self.facts.named(&[]).into(), true),
+            // Nearly every job, so without a list.
+            [span] if let Some(buffer) = self.facts.only(span.at) => {
+                (Few::one((buffer, span.intent)), true)
+            }
+            spans => {
+                let (uses, mapped) = self.facts.walk(spans);
+                (uses.into(), mapped)
+            }
+        };
         let fresh = |(buffer, _): &_| self.facts.bos.get(buffer).is_some_and(|bo| bo.fresh);
         // What is not mapped may be on its way out of the page tables.
-        let mapped = spans.iter().all(|span| self.facts.maps_all(span.at));
         let fresh = mapped && uses.iter().all(fresh);
         Covers { uses, fresh }
     }

@@ -80,7 +80,8 @@ impl Verb {
             Verb::Create { bytes, .. } => *bytes,
             // Buffers are at least as large as what a job names of them.
             Verb::Submit { waiting, .. } => {
-                let named = waiting.spans().into_iter();
+                let named = waiting.spans();
+                let named = named.iter();
                 named.map(|span| span.at.bytes).fold(0, u64::saturating_add)
             }
             _ => 0,

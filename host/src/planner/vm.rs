@@ -146,7 +146,7 @@ impl Planner {
             vm,
             at,
             stamp: self.gate.stamp(),
-            spans: waiting.spans(),
+            spans: waiting.spans().to_vec(),
         };
         newborn.points.add(at);
         self.gate.note_job(vm, at);

@@ -1,8 +1,11 @@
 //! Jobs on an address space that is ready, through the public API: how long `Queue::submit` takes,
 //! and how many jobs get through.
 //!
-//! `submit/resident`: windows of 64 jobs, as many as the device is given at once; only the submits
-//! are timed, the wait for the last is not. `jobs/N`: as many threads, each with a client, an
+//! `submit/resident`: windows of 64 jobs, as many as the device is given at once, whose engine is
+//! held meanwhile: the whole way from the client to the device's queue, and nothing else. Only the
+//! submits are timed, the wait for the last is not. `submit/working`: the same beside the engine at
+//! work, which sleeps whenever it has nothing to do, so that many submits pay for waking it.
+//! `jobs/N`: as many threads, each with a client, an
 //! address space, a queue and 4000 jobs, from the first submit to the end of the last wait. A job
 //! writes 64 bytes. `device alone` gives the same launches to the same engine of the same device
 //! without a queue. What `queue` takes longer is this library's part: its way to the device, and
@@ -14,7 +17,9 @@ use crate::row;
 use gpumm::hw::{
     self, Command, Device, EngineId, EngineKind, Launch, Outcome, OutcomeValue, Submission,
 };
-use gpumm::{Buffer, BufferDesc, Client, Priority, Queue, Rights, Runtime, Vm, VmDesc, VmKernel};
+use gpumm::{Buffer, BufferDesc, Client, Pacing, Priority, Queue, Rights, Vm, VmDesc, VmKernel};
+use gpumm_hw::sim::SimControl;
+use gpumm_tests::fixture;
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
@@ -41,6 +46,9 @@ enum Subject<'a> {
     Queue,
     Alone(&'a dyn Device, EngineId),
 }
+
+/// Holds the engine while jobs are submitted.
+type Held<'a> = Option<(&'a SimControl, EngineId)>;
 
 /// When jobs were submitted, and when the last one was waited for.
 struct Ran {
@@ -73,7 +81,15 @@ impl Tenant {
     }
 
     /// Submits so many jobs and waits for the last.
-    fn run(&self, subject: &Subject<'_>, jobs: u64) -> Ran {
+    fn run(&self, subject: &Subject<'_>, held: Held<'_>, jobs: u64) -> Ran {
+        if let Some((control, engine)) = held {
+            control.hold(engine).unwrap();
+        }
+        let release = || {
+            if let Some((control, engine)) = held {
+                control.release(engine).unwrap();
+            }
+        };
         // Fences are kept, so that letting them go is not timed.
         let mut fences = Vec::with_capacity(jobs as usize);
         let outcome = Arc::new(Outcome::new());
@@ -84,6 +100,7 @@ impl Tenant {
                     fences.push(self.queue.submit(&self.vm, job(n), &[]).unwrap());
                 }
                 let submitted = Instant::now();
+                release();
                 fences.last().unwrap().wait().unwrap();
                 submitted
             }
@@ -101,6 +118,7 @@ impl Tenant {
                     device.submit(engine, submission).unwrap();
                 }
                 let submitted = Instant::now();
+                release();
                 assert_eq!(outcome.wait(None), Some(&OutcomeValue::Done));
                 submitted
             }
@@ -119,7 +137,7 @@ fn together(tenants: &[Tenant], subject: &Subject<'_>) -> f64 {
     let ran: Vec<Ran> = std::thread::scope(|scope| {
         let run = |tenant| {
             barrier.wait();
-            Tenant::run(tenant, subject, JOBS)
+            Tenant::run(tenant, subject, None, JOBS)
         };
         let threads: Vec<_> = tenants
             .iter()
@@ -133,7 +151,7 @@ fn together(tenants: &[Tenant], subject: &Subject<'_>) -> f64 {
 }
 
 pub(crate) fn rows() -> Vec<Row> {
-    let runtime = Runtime::builder().sim(16 << 20).build().unwrap();
+    let (runtime, control) = fixture::with_queues(16 << 20, 16 << 20, None, Pacing::Eager, |b| b);
     let handle = runtime.device(0).unwrap();
     let device = handle.hardware().as_ref();
     // The first compute engine is for plans, the second one for queues.
@@ -154,17 +172,22 @@ pub(crate) fn rows() -> Vec<Row> {
         rows.push(row(case, "queue", unit, queue));
         rows.push(row(case, "device alone", unit, alone));
     };
-    let mut submits = [const { Vec::new() }; 2];
-    for _ in 0..WINDOWS {
-        for (subject, samples) in subjects.iter().zip(&mut submits) {
-            let ran = tenants[0].run(subject, WINDOW);
-            let time = ran.submitted - ran.began;
-            samples.push(time.as_nanos() as f64 / WINDOW as f64);
-            // The engine's thread has nothing left to do for the one when the other begins.
-            device.idle(None).unwrap();
+    for (case, held) in [
+        ("submit/resident", Some((&control, ring))),
+        ("submit/working", None),
+    ] {
+        let mut submits = [const { Vec::new() }; 2];
+        for _ in 0..WINDOWS {
+            for (subject, samples) in subjects.iter().zip(&mut submits) {
+                let ran = tenants[0].run(subject, held, WINDOW);
+                let time = ran.submitted - ran.began;
+                samples.push(time.as_nanos() as f64 / WINDOW as f64);
+                // The engine's thread has nothing left to do for the one when the other begins.
+                device.idle(None).unwrap();
+            }
         }
+        add(case, "ns/job", submits);
     }
-    add("submit/resident", "ns/job", submits);
     for (case, threads) in THREADS {
         let mut walls = [const { Vec::new() }; 2];
         for _ in 0..ROUNDS {

@@ -2,13 +2,13 @@
 //! change them into lies.
 
 use super::*;
-use gpumm_contract::PointSet;
 use gpumm_contract::facts::{Fact, MappingFact, VmBoFact};
 use gpumm_contract::plan::SPARSE_PTES;
 use gpumm_contract::request::{BindVm, CloseVm, CreateVm, SpanUse, Submit, Used};
 use gpumm_contract::table::{Hold, Holder};
 use gpumm_contract::vm::packed::encode_binds;
 use gpumm_contract::vm::{Bind, Mapping, PAGE, Span, VmConfig, VmId, WRITE};
+use gpumm_contract::{Few, PointSet};
 
 pub(super) const VM: VmId = VmId(4);
 /// Where address spaces begin, and their kernel's area.
@@ -270,14 +270,21 @@ fn the_story_of_an_address_space_is_accepted() {
     assert_eq!(submitted.fences, [(0, at(BIND, 3))]);
     let (fresh, ready) = (view(&ledger).all_fresh(), view(&ledger).ready());
     assert_eq!((fresh, ready), (true, Some(at(BIND, 3))));
-    let uses = vec![(BufferId(1), Intent::Read)];
+    let uses = Few::one((BufferId(1), Intent::Read));
     let covers = |start, bytes| {
         view(&ledger).covers(&[SpanUse {
             at: span(start, bytes),
             intent: Intent::Read,
         }])
     };
-    assert_eq!(covers(HERE + 5000, 1), Covers { uses, fresh: true });
+    let found = |uses: &Few<_>, fresh| Covers {
+        uses: uses.clone(),
+        fresh,
+    };
+    assert_eq!(covers(HERE + 5000, 1), found(&uses, true));
+    // What is mapped only in part is not ready, wherever the gap is.
+    assert_eq!(covers(HERE - 1, 2), found(&uses, false));
+    assert_eq!(covers(HERE + 8191, 2), found(&uses, false));
     assert!(covers(HERE + 8192, 1).uses.is_empty() && covers(SPARSE_AT, 1).fresh);
     let kept = view(&ledger);
     let hidden = hidden().check(&mut ledger).expect("a true plan");

@@ -141,7 +141,8 @@ fn captures_are_as_the_schema_says() {
     let value: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(violations(&value), [""; 0]);
     let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-    let order = "schema_version gpumm_version device failed tables buffers fences plans components";
+    let order =
+        "schema_version gpumm_version device failed tables buffers vm fences plans components";
     assert!(keys.iter().eq(order.split(' ').collect::<Vec<_>>().iter()));
 }
 

@@ -13,17 +13,51 @@ fn not_ready(refusal: &Refusal, point: Point) -> bool {
     *refusal == Refusal::NotReady { vm: VM, point }
 }
 
+/// Another engine writes the buffer that is bound.
+fn written() -> Case {
+    Case {
+        requests: vec![access(1, 9)],
+        ops: vec![
+            wait(RUN, at(BIND, 1)),
+            run(2, 9, &[0]),
+            answer(0, Status::Good),
+        ],
+        ..Case::default()
+    }
+}
+
+fn submitted_after_a_write() -> Case {
+    let mut case = submitted();
+    case.ops.insert(0, wait(BIND, at(RUN, 2)));
+    case
+}
+
 #[test]
 fn lies_about_a_ready_address_space_are_named() {
+    refused(
+        || {
+            let mut ledger = told_up_to(3);
+            written().check(&mut ledger).expect("a true plan");
+            ledger
+        },
+        submitted_after_a_write,
+        &[
+            (
+                "nothing to wait for",
+                |c| _ = c.ops.drain(0..2),
+                |r| not_ready(r, at(RUN, 2)),
+            ),
+            (
+                "a point that comes before",
+                |c| _ = c.ops.remove(0),
+                |r| not_ready(r, at(RUN, 2)),
+            ),
+        ],
+    );
     refused(
         || told_up_to(3),
         submitted,
         &[
-            (
-                "nothing to wait for",
-                |c| _ = c.ops.remove(0),
-                |r| not_ready(r, at(RUN, 1)),
-            ),
             (
                 "the job's point taken",
                 |c| c.ops[0] = signal(at(JOB, 2)),
@@ -73,12 +107,28 @@ fn lies_about_a_ready_address_space_are_named() {
     );
 }
 
+/// What is bound was written before, and later jobs of the address space come after that.
 #[test]
-fn a_job_that_names_nothing_there_needs_nothing() {
+fn a_job_after_a_bind_needs_nothing_more() {
     let mut case = submitted();
-    case.requests = vec![submit(2, &[(SPARSE_AT, 8, Intent::Write)])];
-    case.ops = vec![answer(0, Status::Good)];
-    case.check(&mut told_up_to(5)).expect("a true plan");
+    case.ops.remove(0);
+    let accepted = case.check(&mut told_up_to(3)).expect("a true plan");
+    assert_eq!(accepted.fences, [(0, at(BIND, 2))]);
+}
+
+#[test]
+fn a_job_that_names_nothing_there_waits_for_page_tables_only() {
+    let case = |ops: &[Op<'static>]| Case {
+        requests: vec![submit(2, &[(SPARSE_AT, 8, Intent::Write)])],
+        ops: [ops, &[answer(0, Status::Good)]].concat(),
+        ..Case::default()
+    };
+    let refusal = case(&[]).check(&mut told_up_to(5)).map(|_| ());
+    assert!(not_ready(&refusal.expect_err("in flight"), at(COPY, 2)));
+    let waits = case(&[wait(BIND, at(COPY, 2)), signal(at(BIND, 4))]);
+    waits.check(&mut told_up_to(5)).expect("a true plan");
+    let mut rested_ledger = told_up_to(6);
+    case(&[]).check(&mut rested_ledger).expect("a true plan");
 }
 
 /// The host reaches the points of jobs: they are there whatever is answered.

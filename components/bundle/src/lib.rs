@@ -96,10 +96,10 @@ mod tests {
         assert_eq!(blocks(MECHANISM), 0);
         assert_eq!(
             blocks(MECHANISM_TRAP),
-            2,
-            "one for the manager, one for the sg-table keeper"
+            3,
+            "one for the manager, one for the sg-table keeper, one for gpuvm"
         );
-        for name in ["manager", "sg-table"] {
+        for name in ["manager", "sg-table", "gpuvm"] {
             assert_eq!(part(name).map(blocks), Some(0));
             assert_eq!(part_trap(name).map(blocks), Some(1));
         }

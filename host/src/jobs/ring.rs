@@ -135,7 +135,7 @@ impl Ring {
 
     /// Takes the lock, hears what happened before, and does what comes of it and of the change.
     ///
-    /// Safety: not from within another change.
+    /// ORDER: never from within a change, which has the lock.
     pub(super) fn change<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
         let (answer, todo) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

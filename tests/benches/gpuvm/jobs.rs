@@ -5,12 +5,11 @@
 //! held meanwhile: the whole way from the client to the device's queue, and nothing else. Only the
 //! submits are timed, the wait for the last is not. `submit/working`: the same beside the engine at
 //! work, which sleeps whenever it has nothing to do, so that many submits pay for waking it.
-//! `jobs/N`: as many threads, each with a client, an
-//! address space, a queue and 4000 jobs, from the first submit to the end of the last wait. A job
-//! writes 64 bytes. `device alone` gives the same launches to the same engine of the same device
-//! without a queue. What `queue` takes longer is this library's part: its way to the device, and
-//! what it does meanwhile for jobs that end, on the engine's thread, under the same locks. No
-//! component is asked for any of these jobs.
+//! `jobs/N`: as many threads, each with a client, an address space, a queue and 4000 jobs, from the
+//! first submit to the end of the last wait. A job writes 64 bytes. `device alone` gives the same
+//! launches to the same engine of the same device without a queue, so what `queue` takes longer is
+//! this library's part; beside an engine at work, a submit may also see to jobs that have ended.
+//! No component is asked for any of these jobs.
 
 use crate::common::Row;
 use crate::row;

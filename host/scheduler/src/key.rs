@@ -78,6 +78,26 @@ pub struct JobKey {
     pub(crate) generation: u32,
 }
 
+impl JobKey {
+    /// Its place among the jobs that are not finished: small, and used again.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// The key as a number; never 0.
+    pub const fn to_bits(self) -> u64 {
+        (self.index as u64) << 32 | self.generation as u64
+    }
+
+    /// The key whose number this is; of other numbers, one that names nothing.
+    pub const fn from_bits(bits: u64) -> JobKey {
+        JobKey {
+            index: (bits >> 32) as u32,
+            generation: bits as u32,
+        }
+    }
+}
+
 /// How urgent an entity's jobs are: a ring's time is shared out in the ratio 64 : 32 : 8 : 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
@@ -124,5 +144,15 @@ mod tests {
         assert!(set.within(64) && !set.within(63));
         assert_eq!((set.single(), RingSet::EMPTY.single()), (None, None));
         assert_eq!(RingSet::from(RingId(5)).single(), Some(RingId(5)));
+    }
+
+    #[test]
+    fn a_key_comes_back_from_its_number() {
+        let key = JobKey {
+            index: 7,
+            generation: u32::MAX,
+        };
+        assert_eq!(JobKey::from_bits(key.to_bits()), key);
+        assert_eq!(key.index(), 7);
     }
 }

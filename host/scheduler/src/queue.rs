@@ -59,7 +59,9 @@ impl RunQueue {
             }
         };
         self.heap[at].0 = rank;
-        if self.rise(at) == at {
+        if self.heap.len() == 1 {
+            self.places[entity as usize] = 0;
+        } else if self.rise(at) == at {
             self.sink(at);
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::executor::hardware_point;
+use crate::jobs::Launched;
 use crate::runtime::DeviceShared;
 use gpumm_contract::{Point, TimelineId};
 use gpumm_hw as hw;
@@ -13,7 +14,15 @@ use std::time::Duration;
 pub struct Fence {
     device: Arc<DeviceShared>,
     point: Point,
-    outcome: Arc<hw::Outcome>,
+    told: Told,
+}
+
+/// Where the outcome is told.
+#[derive(Clone)]
+enum Told {
+    Alone(Arc<hw::Outcome>),
+    /// In the block of a job that went without the planner.
+    With(Arc<Launched>),
 }
 
 impl std::fmt::Debug for Fence {
@@ -29,7 +38,23 @@ impl Fence {
         Fence {
             device,
             point,
-            outcome,
+            told: Told::Alone(outcome),
+        }
+    }
+
+    /// The fence of a job that went without the planner.
+    pub(super) fn of_job(device: Arc<DeviceShared>, job: Arc<Launched>) -> Self {
+        Fence {
+            device,
+            point: job.at,
+            told: Told::With(job),
+        }
+    }
+
+    fn told(&self) -> &hw::Outcome {
+        match &self.told {
+            Told::Alone(outcome) => outcome,
+            Told::With(job) => job.outcome(),
         }
     }
 
@@ -83,7 +108,7 @@ impl Fence {
             .timelines
             .wait(point, None)
             .map_err(|e| Error::System(e.to_string()))?;
-        match self.outcome.wait(None) {
+        match self.told().wait(None) {
             Some(hw::OutcomeValue::Failed(error)) => Err(Error::Device(*error)),
             Some(value) => Ok(value.clone()),
             None => Err(Error::System("the job's outcome is missing".into())),
@@ -92,6 +117,6 @@ impl Fence {
 
     /// How the job ended, if it has.
     pub fn try_outcome(&self) -> Option<&hw::OutcomeValue> {
-        self.outcome.get()
+        self.told().get()
     }
 }

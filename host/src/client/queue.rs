@@ -4,7 +4,6 @@ use super::{Batch, Client, Fence, Vm};
 use crate::error::Error;
 use crate::jobs::{Passed, Queued, Waiting};
 use crate::planner::Verb;
-use gpumm_hw as hw;
 use std::sync::Arc;
 
 pub use gpumm_hw::VmKernel;
@@ -36,17 +35,16 @@ impl Queue {
     /// Errors: the address space is another client's, closed or lost; what the job names has no
     /// room; the queue was killed.
     pub fn submit(&self, vm: &Vm, kernel: VmKernel, after: &[&Fence]) -> Result<Fence, Error> {
-        let outcome = Arc::new(hw::Outcome::new());
         let after = after.iter().map(|fence| fence.point()).collect();
-        let waiting = Waiting::new(vm.id, kernel, after, outcome.clone());
+        let waiting = Waiting::new(vm.id, kernel, after);
         let tenant = self.client.tenant;
         let device = &self.client.device;
         let ring = device.ring.as_ref().ok_or(Error::NoPageTables)?;
-        let fence = |point| Fence::new(device.clone(), point, outcome);
-        let waiting = match self.queued.pass(ring, tenant, waiting)? {
-            Passed::Runs(point) => return Ok(fence(point)),
+        let mut waiting = match self.queued.pass(ring, tenant, waiting)? {
+            Passed::Runs(job) => return Ok(Fence::of_job(device.clone(), job)),
             Passed::Ask(waiting) => waiting,
         };
+        let outcome = waiting.tell_apart();
         let verb = Verb::Submit {
             tenant,
             vm: vm.id,
@@ -56,7 +54,7 @@ impl Queue {
         let mut replies = device.ask(vec![verb], false)?;
         let unanswered = || Error::System("a request was not answered".into());
         match replies.pop().ok_or_else(unanswered)?? {
-            crate::planner::Reply::Runs(point) => Ok(fence(point)),
+            crate::planner::Reply::Runs(point) => Ok(Fence::new(device.clone(), point, outcome)),
             _ => Err(unanswered()),
         }
     }
@@ -116,9 +114,9 @@ impl Batch {
         kernel: VmKernel,
         after: &[&Fence],
     ) -> super::Slot {
-        let outcome = Arc::new(hw::Outcome::new());
         let after = after.iter().map(|fence| fence.point()).collect();
-        let waiting = Waiting::new(vm.id, kernel, after, outcome.clone());
+        let mut waiting = Waiting::new(vm.id, kernel, after);
+        let outcome = waiting.tell_apart();
         let verb = Verb::Submit {
             tenant: queue.client.tenant,
             vm: vm.id,

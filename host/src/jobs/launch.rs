@@ -8,62 +8,65 @@ use gpumm_contract::Point;
 use gpumm_contract::vm::VmId;
 use gpumm_hw as hw;
 use gpumm_scheduler::JobKey;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 /// A job that was handed over.
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(super) number: u64,
-    pub(super) at: Point,
+    pub(crate) at: Point,
+    ring: Weak<Ring>,
     waiting: Waiting,
-    /// Its address space as it was when the job was submitted.
-    view: Option<Arc<VmView>>,
-    refused: bool,
+    /// Its address space as it was when the job was submitted; let go of when the job is over,
+    /// which a fence may outlive by far.
+    view: Mutex<Option<Arc<VmView>>>,
+    /// The device does nothing for it.
+    skipped: AtomicBool,
     cancelled: AtomicBool,
     /// Found hanging: the device is about to end it.
     hung: AtomicBool,
-    launch: OnceLock<Launch>,
+    /// The scheduler's name for it; 0 = it was not given to the device.
+    key: AtomicU64,
     began: OnceLock<Instant>,
     value: OnceLock<hw::OutcomeValue>,
-}
-
-/// How it was given to the device.
-#[derive(Debug)]
-struct Launch {
-    ring: Weak<Ring>,
-    key: JobKey,
-    /// Whether the device does nothing for it.
-    skipped: bool,
+    outcome: hw::Outcome,
 }
 
 impl Launched {
-    pub(super) fn new(number: u64, at: Point, waiting: Waiting, view: Option<Arc<VmView>>) -> Self {
+    pub(super) fn new(
+        (number, at): (u64, Point),
+        ring: Weak<Ring>,
+        waiting: Waiting,
+        view: Option<Arc<VmView>>,
+    ) -> Self {
         Launched {
             number,
             at,
+            ring,
             waiting,
-            view,
-            refused: false,
+            view: Mutex::new(view),
+            skipped: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             hung: AtomicBool::new(false),
-            launch: OnceLock::new(),
+            key: AtomicU64::new(0),
             began: OnceLock::new(),
             value: OnceLock::new(),
+            outcome: hw::Outcome::new(),
         }
     }
 
     /// A job that must not run; its submitter has the reason.
-    pub(super) fn refused(number: u64, at: Point, waiting: Waiting) -> Self {
-        Launched {
-            refused: true,
-            ..Launched::new(number, at, waiting, None)
-        }
+    pub(super) fn refused(named: (u64, Point), ring: Weak<Ring>, waiting: Waiting) -> Self {
+        let job = Launched::new(named, ring, waiting, None);
+        job.skipped.store(true, Ordering::Relaxed);
+        job
     }
 
-    pub(super) fn is_refused(&self) -> bool {
-        self.refused
+    /// Whether the device does nothing for it.
+    pub(super) fn is_skipped(&self) -> bool {
+        self.skipped.load(Ordering::Acquire)
     }
 
     pub(super) fn vm(&self) -> VmId {
@@ -74,8 +77,20 @@ impl Launched {
         &self.waiting.kernel
     }
 
-    pub(super) fn outcome(&self) -> &hw::Outcome {
-        &self.waiting.outcome
+    pub(crate) fn outcome(&self) -> &hw::Outcome {
+        self.waiting.told.as_deref().unwrap_or(&self.outcome)
+    }
+
+    fn view(&self) -> Option<Arc<VmView>> {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.clone()
+    }
+
+    /// It is over: nobody looks at its address space any more.
+    pub(super) fn let_go(&self) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = view.take();
+        drop(view);
     }
 
     /// How the device ended it.
@@ -93,16 +108,13 @@ impl Launched {
         self.hung.store(true, Ordering::Release);
     }
 
-    /// It is about to be given to the device, by this ring and once.
-    pub(super) fn launch(&self, ring: Weak<Ring>, key: JobKey, skipped: bool) {
-        let launch = Launch { ring, key, skipped };
-        // Nothing is handed to the device twice.
-        let first = self.launch.set(launch).is_ok();
-        debug_assert!(first);
-    }
-
-    fn ring(&self) -> Option<Arc<Ring>> {
-        self.launch.get()?.ring.upgrade()
+    /// It is about to be given to the device, once.
+    pub(super) fn launch(&self, key: JobKey, guilty: bool) {
+        if guilty {
+            self.skipped.store(true, Ordering::Release);
+        }
+        debug_assert_eq!(self.key.load(Ordering::Relaxed), 0);
+        self.key.store(key.to_bits(), Ordering::Release);
     }
 
     pub(super) fn end(&self, value: hw::OutcomeValue) {
@@ -115,8 +127,10 @@ impl Launched {
 impl hw::Hooks for Launched {
     fn before(&self) -> Result<(), hw::DeviceError> {
         let _ = self.began.set(Instant::now());
-        let launch = self.launch.get().filter(|launch| !launch.skipped);
-        let Some(ring) = launch.and_then(|launch| launch.ring.upgrade()) else {
+        if self.is_skipped() {
+            return Ok(());
+        }
+        let Some(ring) = self.ring.upgrade() else {
             return Ok(());
         };
         if self.cancelled.load(Ordering::Acquire) {
@@ -127,7 +141,8 @@ impl hw::Hooks for Launched {
         }
         // Nearly always there is nothing to look for.
         let failsafe = &ring.site.failsafe;
-        let view = self.view.as_ref().filter(|_| failsafe.any_poisoned());
+        let poisoned = failsafe.any_poisoned();
+        let view = poisoned.then(|| self.view()).flatten();
         let lost = view.is_some_and(|view| {
             let spans = self.waiting.spans();
             let mut memory = view.memory_of(&spans);
@@ -147,14 +162,15 @@ impl hw::Hooks for Launched {
         // Of those nothing was wrong with the job.
         let quiet = [hw::DeviceError::Stopped, hw::DeviceError::Cancelled];
         if !quiet.contains(&error)
-            && let Some(ring) = self.ring()
+            && let Some(ring) = self.ring.upgrade()
         {
             let site = &ring.site;
+            let view = self.view();
             let name = format!("{} of vm {}", self.kernel().name(), self.vm());
             let failed = FailedJob {
                 at: self.at,
                 name: &name,
-                view: self.view.as_deref(),
+                view: view.as_deref(),
                 spans: &self.waiting.spans(),
             };
             site.failsafe.job_failed(&failed, error, &site.spaces, cpu);
@@ -165,10 +181,11 @@ impl hw::Hooks for Launched {
     fn ended(&self, value: &hw::OutcomeValue) {
         let time = self.began.get().map(Instant::elapsed);
         self.end(value.clone());
-        if let Some((launch, ring)) = self.launch.get().zip(self.ring()) {
+        if let Some(ring) = self.ring.upgrade() {
             let failed = matches!(value, hw::OutcomeValue::Failed(_));
             let hung = self.hung.load(Ordering::Acquire);
-            ring.ended(launch.key, (failed, hung), time.unwrap_or_default());
+            let key = JobKey::from_bits(self.key.load(Ordering::Acquire));
+            ring.ended(key, (failed, hung), time.unwrap_or_default());
         }
     }
 }

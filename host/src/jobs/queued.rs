@@ -2,6 +2,7 @@
 
 use super::contexts::Context;
 use super::gate;
+use super::launch::Launched;
 use super::ring::Ring;
 use crate::error::Error;
 use gpumm_contract::request::{Intent, SpanUse};
@@ -17,22 +18,23 @@ pub(crate) struct Waiting {
     pub(crate) vm: VmId,
     pub(crate) kernel: hw::VmKernel,
     pub(crate) after: PointSet,
-    pub(crate) outcome: Arc<hw::Outcome>,
+    /// Where the outcome is told, unless that is with the job.
+    pub(super) told: Option<Arc<hw::Outcome>>,
 }
 
 impl Waiting {
-    pub(crate) fn new(
-        vm: VmId,
-        kernel: hw::VmKernel,
-        after: PointSet,
-        outcome: Arc<hw::Outcome>,
-    ) -> Self {
+    pub(crate) fn new(vm: VmId, kernel: hw::VmKernel, after: PointSet) -> Self {
         Waiting {
             vm,
             kernel,
             after,
-            outcome,
+            told: None,
         }
+    }
+
+    /// Has the outcome told where it can be seen before the job is handed over.
+    pub(crate) fn tell_apart(&mut self) -> Arc<hw::Outcome> {
+        self.told.get_or_insert_default().clone()
     }
 
     /// The addresses that the job names.
@@ -54,8 +56,8 @@ impl Waiting {
 /// What became of a job that wanted to pass.
 #[derive(Debug)]
 pub(crate) enum Passed {
-    /// It was handed over, and reaches this point.
-    Runs(Point),
+    /// It was handed over.
+    Runs(Arc<Launched>),
     /// The planner must be asked.
     Ask(Waiting),
 }
@@ -111,8 +113,8 @@ impl Queued {
             if let gate::Passed::On(view) = passed {
                 order.next += 1;
                 let ready = view.ready();
-                ring.push_one(self, at, (Some(view), ready), waiting);
-                return Ok(Passed::Runs(at));
+                let job = ring.push_one(self, at, (Some(view), ready), waiting);
+                return Ok(Passed::Runs(job));
             }
         }
         order.asking += 1;

@@ -4,15 +4,16 @@
 //! device in the order of the decisions. Outcomes are told and points reached without it: whoever
 //! waits for a point may be another ring.
 //!
-//! What happens is put into the inbox first. A thread that finds the lock taken goes on: whoever
-//! has it looks into the inbox again after letting it go. So neither clients nor the engine's
-//! thread wait for each other.
+//! A thread that finds the lock taken puts what has happened into the inbox and goes on: whoever has
+//! the lock looks there after letting it go. So neither clients nor the engine's thread wait for
+//! each other.
 
 use super::contexts::Contexts;
 use super::gate::Gate;
 use super::inbox::{Inbox, News};
 use super::launch::Launched;
 use super::queued::{Queued, Waiting};
+use super::running::Running;
 use super::told::Told;
 use crate::error::Error;
 use crate::executor::{Spaces, hardware_point};
@@ -20,13 +21,10 @@ use crate::failsafe::Failsafe;
 use crate::ledger::VmView;
 use gpumm_contract::{Point, TimelineId};
 use gpumm_hw as hw;
-use gpumm_scheduler::{
-    Action, Dependency, JobDesc, JobError, JobKey, RingConfig, RingId, Scheduler, Verdict,
-};
-use rustc_hash::FxHashMap;
+use gpumm_scheduler::{Action, Dependency, EntityKey, JobKey, RingConfig, RingId, Scheduler};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 /// The only ring that a device has so far.
@@ -54,7 +52,8 @@ pub(crate) struct RingSite {
 pub(crate) struct Ring {
     pub(super) site: RingSite,
     inbox: Inbox,
-    /// INVARIANT: taken by `change` and `pump` alone, which look into the inbox afterwards.
+    /// INVARIANT: whoever takes it hears the inbox first, so that jobs of a queue come in order,
+    /// and pumps afterwards.
     state: Mutex<State>,
     began: Instant,
     numbers: AtomicU64,
@@ -65,7 +64,7 @@ pub(crate) struct Ring {
 pub(super) struct State {
     pub(super) scheduler: Scheduler<Arc<Launched>>,
     /// Jobs that the device has.
-    pub(super) running: FxHashMap<JobKey, Arc<Launched>>,
+    pub(super) running: Running,
     pub(super) contexts: Contexts,
     /// The value that each context's next queue begins with.
     pub(super) values: BTreeMap<TimelineId, u64>,
@@ -79,8 +78,8 @@ pub(super) struct State {
 
 /// What is to be done after a look, without the lock.
 #[derive(Default)]
-struct Todo {
-    told: Vec<Told>,
+pub(super) struct Todo {
+    pub(super) told: Vec<Told>,
     watched: Vec<Point>,
     hung: Vec<JobKey>,
     deadline: Option<Duration>,
@@ -106,7 +105,7 @@ impl Ring {
         scheduler.set_hang_limit(site.hang_limit);
         let state = State {
             scheduler,
-            running: FxHashMap::default(),
+            running: Running::default(),
             news: Vec::new(),
             contexts: Contexts::new(site.contexts.clone()),
             values: BTreeMap::new(),
@@ -137,87 +136,74 @@ impl Ring {
     ///
     /// ORDER: never from within a change, which has the lock.
     pub(super) fn change<T>(&self, act: impl FnOnce(&mut State, Duration) -> T) -> T {
-        let (answer, todo) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = self.now();
-            let mut todo = Todo::default();
-            self.hear(&mut state, now, &mut todo);
-            let answer = act(&mut state, now);
-            self.decide(&mut state, now, &mut todo);
-            (answer, todo)
-        };
-        self.carry_out(todo);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = self.with(state, |state, now, _| act(state, now));
         self.pump();
         answer
     }
 
-    /// Tells the ring what has happened.
+    /// Tells the ring what has happened; somebody who is at work with it hears of it then.
     pub(super) fn tell_ring(&self, news: News) {
-        self.inbox.put(news);
+        // Without a way round, because there nearly always is nobody.
+        match self.try_state() {
+            Some(state) => self.with(state, |state, now, todo| state.hear(news, now, todo)),
+            None => self.inbox.put(news),
+        }
+        self.pump();
+    }
+
+    /// Tells the ring of a queue's next job.
+    fn tell_job(&self, entity: EntityKey, after: Vec<Dependency>, job: &Arc<Launched>) {
+        match self.try_state() {
+            Some(state) => self.with(state, |state, _, todo| {
+                state.take_up(entity, &after, job, todo);
+            }),
+            None => self.inbox.put(News::Pushed {
+                entity,
+                after,
+                job: job.clone(),
+            }),
+        }
         self.pump();
     }
 
     /// Sees to the inbox, unless somebody does already.
     fn pump(&self) {
         while !self.inbox.is_empty() {
-            let mut state = match self.state.try_lock() {
-                Ok(state) => state,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            match self.try_state() {
+                Some(state) => self.with(state, |_, _, _| ()),
                 // Whoever it is comes here when it has let the lock go.
-                Err(TryLockError::WouldBlock) => return,
-            };
-            let now = self.now();
-            let mut todo = Todo::default();
-            self.hear(&mut state, now, &mut todo);
-            self.decide(&mut state, now, &mut todo);
-            drop(state);
-            self.carry_out(todo);
+                None => return,
+            }
         }
     }
 
-    /// Lets the scheduler know what has happened.
-    fn hear(&self, state: &mut State, now: Duration, todo: &mut Todo) {
-        let State {
-            news, scheduler, ..
-        } = state;
-        self.inbox.take(news);
-        for news in news.drain(..) {
-            match news {
-                News::Pushed { entity, after, job } => {
-                    let desc = JobDesc {
-                        payload: job.clone(),
-                        credits: 1,
-                        dependencies: &after,
-                        value: Some(job.at.value),
-                    };
-                    if let Err(error) = scheduler.push(entity, desc) {
-                        // The point must be reached whatever happens.
-                        tracing::error!(%error, "a job was not taken");
-                        todo.told.push(Told {
-                            point: job.at,
-                            job: Some(job),
-                            error: Some(JobError::Killed),
-                        });
-                    }
-                }
-                News::Ended {
-                    key,
-                    failed,
-                    hung,
-                    time,
-                } => {
-                    let result = if failed { Err(FAILED) } else { Ok(()) };
-                    let judged =
-                        hung && scheduler.timeout_verdict(key, Verdict::Reset, now).is_ok();
-                    let ended = match judged {
-                        true => Ok(()),
-                        false => scheduler.ended(key, result, time, now),
-                    };
-                    debug_assert!(ended.is_ok());
-                }
-                News::Reached(point) => scheduler.reached(point),
-            }
+    fn try_state(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// Hears what happened before, makes a change, and does what comes of both.
+    fn with<T>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        act: impl FnOnce(&mut State, Duration, &mut Todo) -> T,
+    ) -> T {
+        let now = self.now();
+        let mut todo = Todo::default();
+        let mut news = std::mem::take(&mut state.news);
+        self.inbox.take(&mut news);
+        news.drain(..)
+            .for_each(|one| state.hear(one, now, &mut todo));
+        state.news = news;
+        let answer = act(&mut state, now, &mut todo);
+        self.decide(&mut state, now, &mut todo);
+        drop(state);
+        self.carry_out(todo);
+        answer
     }
 
     /// Asks the scheduler what to do, and gives jobs to the device.
@@ -230,12 +216,12 @@ impl Ring {
                     guilty,
                     ..
                 } => {
-                    state.running.insert(key, payload.clone());
                     if let Err(error) = self.launch(key, &payload, guilty) {
                         payload.end(hw::OutcomeValue::Failed(error));
                         let ended = state.scheduler.ended(key, Err(FAILED), Duration::ZERO, now);
                         debug_assert!(ended.is_ok());
                     }
+                    state.running.insert(key, payload);
                 }
                 Action::Finish {
                     key,
@@ -244,13 +230,13 @@ impl Ring {
                     payload,
                     ..
                 } => {
-                    let job = state.running.remove(&key).or(payload);
+                    let job = state.running.remove(key).or(payload);
                     todo.told.push(Told { job, point, error });
                 }
                 Action::Watch { point } => todo.watched.push(point),
                 Action::TimedOut { key, .. } => todo.hung.push(key),
                 Action::Cancel { key, .. } => {
-                    if let Some(job) = state.running.get(&key) {
+                    if let Some(job) = state.running.get(key) {
                         job.cancel();
                     }
                 }
@@ -291,18 +277,15 @@ impl Ring {
         on: (Option<Arc<VmView>>, Option<Point>),
         waiting: Waiting,
     ) {
-        self.push_one(queue, at, on, waiting);
+        let _ = self.push_one(queue, at, on, waiting);
         queue.answered();
     }
 
     /// Ends a job whose address space could not be made ready: its point is reached in its turn.
     pub(crate) fn cancel(&self, queue: &Queued, at: Point, waiting: Waiting) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        self.tell_ring(News::Pushed {
-            entity: queue.entity,
-            after: Vec::new(),
-            job: Arc::new(Launched::refused(number, at, waiting)),
-        });
+        let job = Launched::refused((number, at), self.itself.clone(), waiting);
+        self.tell_job(queue.entity, Vec::new(), &Arc::new(job));
         queue.answered();
     }
 
@@ -313,16 +296,15 @@ impl Ring {
         at: Point,
         (view, ready): (Option<Arc<VmView>>, Option<Point>),
         waiting: Waiting,
-    ) {
+    ) -> Arc<Launched> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let mut after: Vec<Dependency> = waiting.after.iter().map(Dependency::from).collect();
         let reached = |p: &Point| self.site.timelines.reached(hardware_point(*p));
         after.extend(ready.filter(|p| !reached(p)).map(Dependency::finished));
-        self.tell_ring(News::Pushed {
-            entity: queue.entity,
-            after,
-            job: Arc::new(Launched::new(number, at, waiting, view)),
-        });
+        let ring = self.itself.clone();
+        let job = Arc::new(Launched::new((number, at), ring, waiting, view));
+        self.tell_job(queue.entity, after, &job);
+        job
     }
 
     /// Gives a job to the device.
@@ -332,8 +314,8 @@ impl Ring {
         job: &Arc<Launched>,
         guilty: bool,
     ) -> Result<(), hw::DeviceError> {
-        let skipped = guilty || job.is_refused();
-        let command = match skipped {
+        job.launch(key, guilty);
+        let command = match job.is_skipped() {
             true => hw::Command::Nop,
             false => hw::Command::Launch(hw::Launch {
                 vm: hw::VmId(job.vm().0),
@@ -341,7 +323,6 @@ impl Ring {
                 kernel: *job.kernel(),
             }),
         };
-        job.launch(self.itself.clone(), key, skipped);
         let submission = hw::Submission {
             command,
             hooks: Some(job.clone()),
@@ -389,4 +370,4 @@ impl hw::Watcher for Watch {
 }
 
 /// The code of every job that failed: what went wrong is kept with the job.
-const FAILED: i32 = -5;
+pub(super) const FAILED: i32 = -5;

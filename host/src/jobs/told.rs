@@ -23,7 +23,7 @@ impl Ring {
         if self.site.device.is_hung(engine) {
             tracing::warn!(?key, "a job hangs; it is ended");
             self.change(|state, _| {
-                if let Some(job) = state.running.get(&key) {
+                if let Some(job) = state.running.get(key) {
                     job.hangs();
                 }
             });
@@ -53,6 +53,7 @@ impl Ring {
                 Some(JobError::TimedOut) => hw::OutcomeValue::Failed(hw::DeviceError::TimedOut),
                 Some(JobError::Lost) => hw::OutcomeValue::Failed(hw::DeviceError::Lost),
             };
+            job.let_go();
             job.outcome().fill(value);
         }
         let at = hardware_point(told.point);

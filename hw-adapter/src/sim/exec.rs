@@ -4,6 +4,7 @@ use crate::bulk::{self, Batch, Way};
 use crate::claim::Claim;
 use crate::command::{Check, Command, Kernel, MemorySpace};
 use crate::error::DeviceError;
+use crate::footprint::Spans;
 use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::{Run, Runs};
@@ -14,6 +15,20 @@ use super::statistics::{Counters, add};
 pub(crate) struct Access<'a> {
     pub(crate) vram: Option<Claim<'a>>,
     pub(crate) system: Option<Claim<'a>>,
+    /// Of a device whose own memory the CPU does not reach: then `vram` is a copy of it.
+    #[cfg_attr(
+        not(feature = "wgpu"),
+        expect(dead_code, reason = "only such a device looks")
+    )]
+    pub(crate) shadow: Option<Shadow<'a>>,
+}
+
+/// What stands behind a copy of a device's own memory.
+pub(crate) struct Shadow<'a> {
+    /// The right to the bytes themselves.
+    pub(crate) claim: Claim<'a>,
+    /// Which they are; those written go back when the work is done.
+    pub(crate) spans: Spans,
 }
 
 const NO_CLAIM: DeviceError = DeviceError::Bug("a command touched a memory it had not claimed");

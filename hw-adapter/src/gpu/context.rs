@@ -210,11 +210,7 @@ impl Context {
             return result;
         };
         *lock(&self.said) = Some(error.to_string());
-        Err(match error {
-            wgpu::Error::OutOfMemory { .. } => DeviceError::GpuMemory,
-            wgpu::Error::Validation { .. } => DeviceError::Driver("it is not valid"),
-            wgpu::Error::Internal { .. } => DeviceError::Driver("an internal error"),
-        })
+        Err(named(&error))
     }
 
     /// Waits until the GPU is done.
@@ -264,3 +260,16 @@ impl Context {
         work(&view)
     }
 }
+
+/// The error as one that can be compared.
+fn named(error: &wgpu::Error) -> DeviceError {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => DeviceError::GpuMemory,
+        wgpu::Error::Validation { .. } => DeviceError::Driver("it is not valid"),
+        wgpu::Error::Internal { .. } => DeviceError::Driver("an internal error"),
+    }
+}
+
+#[cfg(test)]
+#[path = "context_tests.rs"]
+mod tests;

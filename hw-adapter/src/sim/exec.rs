@@ -4,7 +4,6 @@ use crate::bulk::{self, Batch, Way};
 use crate::claim::Claim;
 use crate::command::{Check, Command, Kernel, MemorySpace};
 use crate::error::DeviceError;
-use crate::footprint::Spans;
 use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::{Run, Runs};
@@ -16,19 +15,17 @@ pub(crate) struct Access<'a> {
     pub(crate) vram: Option<Claim<'a>>,
     pub(crate) system: Option<Claim<'a>>,
     /// Of a device whose own memory the CPU does not reach: then `vram` is a copy of it.
-    #[cfg_attr(
-        not(feature = "wgpu"),
-        expect(dead_code, reason = "only such a device looks")
-    )]
+    #[cfg(feature = "wgpu")]
     pub(crate) shadow: Option<Shadow<'a>>,
 }
 
 /// What stands behind a copy of a device's own memory.
+#[cfg(feature = "wgpu")]
 pub(crate) struct Shadow<'a> {
     /// The right to the bytes themselves.
     pub(crate) claim: Claim<'a>,
     /// Which they are; those written go back when the work is done.
-    pub(crate) spans: Spans,
+    pub(crate) spans: crate::footprint::Spans,
 }
 
 const NO_CLAIM: DeviceError = DeviceError::Bug("a command touched a memory it had not claimed");

@@ -281,6 +281,7 @@ impl Shared {
         Ok(Access {
             vram: self.vram.claim_any(&footprint.vram)?,
             system: self.system.memory().claim_any(&footprint.system)?,
+            #[cfg(feature = "wgpu")]
             shadow: None,
         })
     }

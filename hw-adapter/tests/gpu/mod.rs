@@ -1,5 +1,7 @@
 //! What the tests on a GPU share.
 
+#![allow(dead_code, clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +12,11 @@ use gpumm_hw::{
 };
 
 /// How long anything may take.
-pub const TIME: Option<Duration> = Some(Duration::from_secs(120));
+pub(crate) const TIME: Option<Duration> = Some(Duration::from_secs(120));
 
 /// Whether there is a GPU to test on. Without one a test says so and passes, except under `CI`,
 /// where it fails: there the packages are to be installed.
-pub fn has_gpu() -> bool {
+pub(crate) fn has_gpu() -> bool {
     if !list().is_empty() {
         return true;
     }
@@ -26,14 +28,14 @@ pub fn has_gpu() -> bool {
 }
 
 /// A device with what it shares with others.
-pub struct Bench {
-    pub device: WgpuDevice,
-    pub timelines: Arc<Timelines>,
+pub(crate) struct Bench {
+    pub(crate) device: WgpuDevice,
+    pub(crate) timelines: Arc<Timelines>,
 }
 
 impl Bench {
     /// All system memory is mapped.
-    pub fn new(config: WgpuConfig, system: u64) -> Bench {
+    pub(crate) fn new(config: WgpuConfig, system: u64) -> Bench {
         let timelines = Arc::new(Timelines::new());
         let memory = Arc::new(SystemMemory::new(system).unwrap());
         let choice = AdapterChoice::Best;
@@ -42,32 +44,32 @@ impl Bench {
         Bench { device, timelines }
     }
 
-    pub fn point(&self, engine: u32, value: u64) -> Point {
+    pub(crate) fn point(&self, engine: u32, value: u64) -> Point {
         Point {
             timeline: self.device.properties().engines[engine as usize].timeline,
             value,
         }
     }
 
-    pub fn submit(&self, engine: u32, submission: Submission) -> Arc<Outcome> {
+    pub(crate) fn submit(&self, engine: u32, submission: Submission) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::new());
         let submission = submission.outcome(&outcome);
         self.device.submit(EngineId(engine), submission).unwrap();
         outcome
     }
 
-    pub fn perform(&self, command: Command) -> OutcomeValue {
+    pub(crate) fn perform(&self, command: Command) -> OutcomeValue {
         let outcome = self.submit(0, Submission::new(command));
         outcome.wait(TIME).expect("it ends in time").clone()
     }
 
-    pub fn done(&self, command: Command) {
+    pub(crate) fn done(&self, command: Command) {
         let value = self.perform(command);
         let said = self.device.last_message();
         assert_eq!(value, OutcomeValue::Done, "{said:?}");
     }
 
-    pub fn read(&self, list: &[Segment], offset: u64, bytes: u64) -> Vec<u8> {
+    pub(crate) fn read(&self, list: &[Segment], offset: u64, bytes: u64) -> Vec<u8> {
         let src = list.into();
         match self.perform(Command::Read { src, offset, bytes }) {
             OutcomeValue::Bytes(data) => data,
@@ -75,7 +77,7 @@ impl Bench {
         }
     }
 
-    pub fn write(&self, list: &[Segment], offset: u64, data: &[u8]) {
+    pub(crate) fn write(&self, list: &[Segment], offset: u64, data: &[u8]) {
         let (dst, data) = (list.into(), data.into());
         self.done(Command::Write { dst, offset, data });
     }

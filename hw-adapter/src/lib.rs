@@ -1,4 +1,4 @@
-//! Devices that perform plans: the trait, and the simulated device.
+//! Devices that perform plans: the trait, the simulated device, and (feature `wgpu`) one on a GPU.
 //!
 //! # The contract
 //!

@@ -28,9 +28,8 @@ impl Signal {
 
     /// From now on a loss is told at once; one that was before is told now.
     pub(super) fn tell(self: &Arc<Self>, shared: Weak<Shared>) {
-        if let Err(shared) = self.told.set(shared) {
-            drop(shared);
-        }
+        // It is told to one, and once.
+        let _ = self.told.set(shared);
         if self.is_lost() {
             self.raise();
         }

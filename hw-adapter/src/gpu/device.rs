@@ -68,6 +68,7 @@ impl Device for WgpuDevice {
         self.shared.engine(engine).is_ok_and(|engine| engine.hung())
     }
 
+    /// wgpu tells of a loss when it is next asked for something: an idle device does not notice.
     fn is_lost(&self) -> bool {
         self.shared.lost()
     }

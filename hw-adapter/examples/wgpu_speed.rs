@@ -13,7 +13,12 @@ use gpumm_hw::{
 const BYTES: u64 = 64 << 20;
 
 /// The best of five.
-fn measure(name: &str, device: &WgpuDevice, command: &Command) -> Result<(), DeviceError> {
+fn measure(
+    name: &str,
+    device: &WgpuDevice,
+    command: &Command,
+    bytes: u64,
+) -> Result<(), DeviceError> {
     let mut best = Duration::MAX;
     for _ in 0..5 {
         let outcome = Arc::new(Outcome::new());
@@ -25,7 +30,7 @@ fn measure(name: &str, device: &WgpuDevice, command: &Command) -> Result<(), Dev
         }
         best = best.min(start.elapsed());
     }
-    let speed = BYTES as f64 / best.as_secs_f64() / f64::from(1 << 30);
+    let speed = bytes as f64 / best.as_secs_f64() / f64::from(1 << 30);
     println!("{name:>28}: {best:10.2?}, {speed:5.2} GiB/s");
     Ok(())
 }
@@ -70,26 +75,36 @@ fn main() -> Result<(), DeviceError> {
     let write = Command::Run(Kernel::WritePattern { dst, bytes, key });
     let (src, bytes) = (vram(0), BYTES);
     let check = Command::Run(Kernel::CheckPattern { src, bytes, key });
-    measure("fill with zeroes", &device, &fill(0))?;
-    measure("fill with a pattern", &device, &fill(7))?;
-    measure("system to vram", &device, &copy(&host, &vram(0), BYTES))?;
-    measure("vram to system", &device, &copy(&vram(0), &host, BYTES))?;
+    measure("fill with zeroes", &device, &fill(0), BYTES)?;
+    measure("fill with a pattern", &device, &fill(7), BYTES)?;
+    measure(
+        "system to vram",
+        &device,
+        &copy(&host, &vram(0), BYTES),
+        BYTES,
+    )?;
+    measure(
+        "vram to system",
+        &device,
+        &copy(&vram(0), &host, BYTES),
+        BYTES,
+    )?;
     let between = copy(&vram(0), &vram(2 * BYTES), BYTES);
-    measure("between chunks", &device, &between)?;
+    measure("between chunks", &device, &between, BYTES)?;
     for page in [4 << 10, 64 << 10] {
         let (src, dst) = (scattered(page, 0), scattered(page, 2 * BYTES));
         let name = format!("pages of {} KiB", page >> 10);
-        measure(&name, &device, &copy(&src, &dst, BYTES))?;
+        measure(&name, &device, &copy(&src, &dst, BYTES), BYTES)?;
     }
     let (src, dst) = (
         [Segment::vram(0, BYTES / 4)],
         [Segment::vram(BYTES / 2, BYTES / 4)],
     );
     let within = copy(&src.into(), &dst.into(), BYTES / 4);
-    measure("a quarter, within a chunk", &device, &within)?;
+    measure("a quarter, within a chunk", &device, &within, BYTES / 4)?;
     let (src, dst) = ([Segment::vram(1, BYTES)], [Segment::vram(2 * BYTES, BYTES)]);
     let shifted = copy(&src.into(), &dst.into(), BYTES);
-    measure("shifted by a byte", &device, &shifted)?;
-    measure("write a pattern", &device, &write)?;
-    measure("check a pattern", &device, &check)
+    measure("shifted by a byte", &device, &shifted, BYTES)?;
+    measure("write a pattern", &device, &write, BYTES)?;
+    measure("check a pattern", &device, &check, BYTES)
 }

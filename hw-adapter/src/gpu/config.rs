@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::device::EngineKind;
 use crate::error::DeviceError;
 
+use super::staging::KEPT;
+
 /// What kind of device to make of a GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WgpuConfig {
@@ -33,9 +35,6 @@ const CHUNK: u64 = 4096;
 
 /// The size of chunks when nothing else is said, in bytes.
 const DEFAULT_CHUNK: u64 = 64 << 20;
-
-/// What a staging buffer may need, in bytes.
-const STAGING: u64 = 32 << 20;
 
 impl WgpuConfig {
     /// A device with a granule of 4096 bytes, a copy engine and a compute engine, an IOMMU,
@@ -101,7 +100,7 @@ impl WgpuConfig {
             None => DEFAULT_CHUNK.min(most).max(CHUNK),
         };
         let bytes = chunk.min(small);
-        for ((limit, has), needed) in limits.into_iter().zip([bytes.max(STAGING), bytes]) {
+        for ((limit, has), needed) in limits.into_iter().zip([bytes.max(KEPT), bytes]) {
             if has < needed {
                 return Err(DeviceError::LimitTooSmall { limit, has, needed });
             }

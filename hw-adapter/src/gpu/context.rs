@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::error::DeviceError;
 use crate::sync::lock;
 
 use super::Shared;
+use super::staging::{Mapping, NOT_MAPPED, Pool, Use};
 
 /// Tells that a wgpu device is lost.
 #[derive(Debug, Default)]
@@ -57,9 +57,13 @@ pub(super) struct Context {
     /// different bytes of one word may run at once.
     pub(super) words: Mutex<()>,
     patience: Duration,
+    pub(super) pool: Pool,
     /// What wgpu said last.
     said: Mutex<Option<String>>,
 }
+
+/// How long a thread that was told of a map may take to tell whose it is.
+const MAP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What chunks are used for; kernels bind them.
 const CHUNK_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::COPY_SRC
@@ -85,6 +89,7 @@ impl Context {
             chunks: Mutex::default(),
             words: Mutex::new(()),
             patience,
+            pool: Pool::default(),
             said: Mutex::default(),
         }
     }
@@ -126,7 +131,7 @@ impl Context {
         let start = index.saturating_mul(self.chunk_bytes);
         let left = self.vram_bytes.saturating_sub(start);
         let bytes = left.next_multiple_of(4).min(self.chunk_bytes);
-        let chunk = self.buffer("vram", bytes, CHUNK_USAGE, false);
+        let chunk = self.buffer("vram", bytes, CHUNK_USAGE);
         chunks[place] = Some(chunk.clone());
         chunk
     }
@@ -158,13 +163,12 @@ impl Context {
         label: &'static str,
         bytes: u64,
         usage: wgpu::BufferUsages,
-        mapped: bool,
     ) -> wgpu::Buffer {
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
             usage,
-            mapped_at_creation: mapped,
+            mapped_at_creation: false,
         })
     }
 
@@ -235,28 +239,33 @@ impl Context {
         }
     }
 
-    /// Submits what fills a buffer, waits, and gives its bytes to `work`.
+    /// Submits what fills a buffer, waits, and gives its first bytes to `work`.
     pub(super) fn read_back<T>(
         &self,
         encoder: wgpu::CommandEncoder,
         buffer: &wgpu::Buffer,
+        bytes: u64,
         work: impl FnOnce(&[u8]) -> Result<T, DeviceError>,
     ) -> Result<T, DeviceError> {
         let index = self.queue.submit([encoder.finish()]);
-        let (mapped, told) = mpsc::channel();
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            // Nobody listens any more after a failure.
-            let _ = mapped.send(result.is_ok());
-        });
+        let mapping = Mapping::of(buffer, wgpu::MapMode::Read, bytes);
         self.wait(index)?;
-        // Another engine's thread may be the one that tells, a little later than this one waits.
-        if told.recv_timeout(self.patience) != Ok(true) {
-            return Err(DeviceError::Driver("it maps no memory"));
-        }
-        let view = buffer
-            .get_mapped_range(..)
-            .map_err(|_| DeviceError::Driver("it maps no memory"))?;
-        work(&view)
+        mapping.wait(MAP_PATIENCE)?;
+        let view = buffer.get_mapped_range(..bytes).map_err(|_| NOT_MAPPED)?;
+        let result = work(&view);
+        drop(view);
+        buffer.unmap();
+        result
+    }
+
+    /// A buffer to upload from, mapped. Only inside [`Context::guarded`].
+    pub(super) fn upload(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
+        let buffer = self.pool.take(self, Use::Upload, bytes);
+        let mapping = Mapping::of(&buffer, wgpu::MapMode::Write, bytes);
+        // Nobody uses the buffer, so it is mapped at once.
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        mapping.wait(MAP_PATIENCE)?;
+        Ok(buffer)
     }
 }
 

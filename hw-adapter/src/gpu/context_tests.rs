@@ -25,7 +25,7 @@ fn what_wgpu_finds_invalid_is_an_error_with_its_words() {
     let refused = context.guarded(|| {
         // No buffer may be both.
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
-        context.buffer("both", 6, usage | wgpu::BufferUsages::STORAGE, true);
+        context.buffer("both", 6, usage | wgpu::BufferUsages::STORAGE);
         Ok(())
     });
     assert_eq!(refused, Err(DeviceError::Driver("it is not valid")));

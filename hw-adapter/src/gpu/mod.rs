@@ -25,6 +25,7 @@ mod exec;
 mod host;
 mod jobs;
 mod loss;
+mod staging;
 mod transfer;
 mod window;
 mod work;

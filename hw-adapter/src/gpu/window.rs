@@ -10,6 +10,7 @@ use crate::sync::lock;
 
 use super::context::Context;
 use super::host::{End, Host};
+use super::staging::{NOT_MAPPED, Use};
 
 /// What wgpu copies are multiples of, in bytes.
 pub(super) const WORD: u64 = 4;
@@ -257,43 +258,49 @@ impl Window {
     fn perform(self, context: &Context, host: &mut Host<'_, '_>) -> Result<(), DeviceError> {
         // From before words are read until what changes them is in the queue.
         let words = (!self.words.is_empty()).then(|| lock(&context.words));
-        let upload = (self.upload_bytes > 0).then(|| {
-            let usage = wgpu::BufferUsages::COPY_SRC;
-            context.buffer("upload", self.upload_bytes, usage, true)
-        });
-        let mut view = match &upload {
-            None => None,
-            Some(buffer) => Some(
-                buffer
-                    .get_mapped_range_mut(..)
-                    .map_err(|_| DeviceError::Driver("it maps no memory"))?,
-            ),
+        let upload = match self.upload_bytes {
+            0 => None,
+            bytes => Some(context.upload(bytes)?),
         };
+        let view = upload.as_ref().map(|buffer| {
+            let view = buffer.get_mapped_range_mut(..self.upload_bytes);
+            view.map_err(|_| NOT_MAPPED)
+        });
+        let mut view = view.transpose()?;
         if self.downloads.is_empty() {
             self.moves(host, &[], view.as_mut())?;
         } else {
-            let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
-            let readback = context.buffer("readback", self.readback_bytes, usage, false);
+            let bytes = self.readback_bytes;
+            let readback = context.pool.take(context, Use::Readback, bytes);
             let mut encoder = context.device.create_command_encoder(&Default::default());
             for staged in &self.downloads {
                 let chunk = context.chunk(staged.chunk);
                 let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
                 encoder.copy_buffer_to_buffer(&chunk, offset, &readback, at, bytes);
             }
-            context.read_back(encoder, &readback, |bytes| {
+            context.read_back(encoder, &readback, bytes, |bytes| {
                 self.moves(host, bytes, view.as_mut())
             })?;
+            context.pool.give(Use::Readback, readback);
         }
         drop(view);
         if let Some(buffer) = &upload {
             buffer.unmap();
         }
-        let Some(encoder) = self.encode(context, upload.as_ref()) else {
+        let bounce = (self.bounce_bytes > 0)
+            .then(|| context.pool.take(context, Use::Bounce, self.bounce_bytes));
+        let Some(encoder) = self.encode(context, upload.as_ref(), bounce.as_ref()) else {
             return Ok(());
         };
         let index = context.queue.submit([encoder.finish()]);
         drop(words);
-        context.wait(index)
+        context.wait(index)?;
+        for (kind, buffer) in [(Use::Upload, upload), (Use::Bounce, bounce)] {
+            if let Some(buffer) = buffer {
+                context.pool.give(kind, buffer);
+            }
+        }
+        Ok(())
     }
 
     /// What the second submit does, if anything.
@@ -301,19 +308,16 @@ impl Window {
         &self,
         context: &Context,
         upload: Option<&wgpu::Buffer>,
+        bounce: Option<&wgpu::Buffer>,
     ) -> Option<wgpu::CommandEncoder> {
         let direct = self.bounces.len() + self.copies.len() + self.clears.len();
         if upload.is_none() && direct == 0 {
             return None;
         }
         let mut encoder = context.device.create_command_encoder(&Default::default());
-        let bounce = (self.bounce_bytes > 0).then(|| {
-            let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            context.buffer("bounce", self.bounce_bytes, usage, false)
-        });
         // All that is read by way of the bounce buffer comes before all that is written: nothing
         // of a command reads what it writes, and the GPU waits less often.
-        if let Some(bounce) = &bounce {
+        if let Some(bounce) = bounce {
             let mut at = 0;
             for copy in &self.bounces {
                 let chunk = context.chunk(copy.from.0);
@@ -334,10 +338,10 @@ impl Window {
         for (chunk, offset, bytes) in &self.clears {
             encoder.clear_buffer(&context.chunk(*chunk), *offset, Some(*bytes));
         }
-        for staged in upload.iter().flat_map(|_| &self.uploads) {
-            let chunk = context.chunk(staged.chunk);
-            let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
-            if let Some(upload) = upload {
+        if let Some(upload) = upload {
+            for staged in &self.uploads {
+                let chunk = context.chunk(staged.chunk);
+                let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
                 encoder.copy_buffer_to_buffer(upload, at, &chunk, offset, bytes);
             }
         }

@@ -110,7 +110,7 @@ fn a_lost_device_ends_what_it_has_and_comes_back() {
     }
     let bench = Bench::new(WgpuConfig::new("gpu", 1 << 20), 4096);
     let vram = [Segment::vram(0, 8)];
-    bench.write(&vram, 0, &[7; 8]);
+    bench.write(0, &vram, 0, &[7; 8]);
     assert!(!bench.device.is_lost());
     let gate = bench.timelines.create("gate");
     let open = Point {
@@ -122,7 +122,7 @@ fn a_lost_device_ends_what_it_has_and_comes_back() {
     let lost = OutcomeValue::Failed(DeviceError::Lost);
     let src = vram.into();
     let (offset, bytes) = (0, 8);
-    assert_eq!(bench.perform(Command::Read { src, offset, bytes }), lost);
+    assert_eq!(bench.perform(0, Command::Read { src, offset, bytes }), lost);
     assert!(bench.device.is_lost());
     // What waited for somebody else waits no more.
     assert_eq!(waits.wait(TIME), Some(&lost));
@@ -132,9 +132,9 @@ fn a_lost_device_ends_what_it_has_and_comes_back() {
     assert_eq!(by_cpu, Err(DeviceError::Lost));
     assert_eq!(bench.device.reset(), Ok(()));
     assert!(!bench.device.is_lost());
-    assert_eq!(bench.read(&vram, 0, 8), [0; 8]);
-    bench.write(&vram, 0, &[9; 8]);
-    assert_eq!(bench.read(&vram, 0, 8), [9; 8]);
+    assert_eq!(bench.read(0, &vram, 0, 8), [0; 8]);
+    bench.write(0, &vram, 0, &[9; 8]);
+    assert_eq!(bench.read(0, &vram, 0, 8), [9; 8]);
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn an_embedders_device_is_used_and_stays_lost() {
         timelines,
     };
     let vram = [Segment::vram(3, 100)];
-    bench.write(&vram, 0, &[5; 100]);
-    assert_eq!(bench.read(&vram, 0, 100), [5; 100]);
+    bench.write(0, &vram, 0, &[5; 100]);
+    assert_eq!(bench.read(0, &vram, 0, 100), [5; 100]);
     device.destroy();
     let fill = Command::Fill {
         dst: vram.into(),
@@ -170,10 +170,10 @@ fn an_embedders_device_is_used_and_stays_lost() {
         pattern: 0,
     };
     let lost = OutcomeValue::Failed(DeviceError::Lost);
-    assert_eq!(bench.perform(fill), lost);
+    assert_eq!(bench.perform(0, fill), lost);
     assert_eq!(bench.device.reset(), Err(DeviceError::Lost));
     assert!(bench.device.is_lost());
-    assert_eq!(bench.perform(Command::Nop), lost);
+    assert_eq!(bench.perform(0, Command::Nop), lost);
     let unknown = bench.device.submit(EngineId(9), Submission::default());
     assert_eq!(unknown, Err(DeviceError::UnknownEngine(EngineId(9))));
 }
@@ -193,11 +193,11 @@ fn a_gpu_that_takes_too_long_is_given_up() {
         bytes,
         pattern: 3,
     };
-    let outcome = bench.perform(fill());
+    let outcome = bench.perform(0, fill());
     assert_eq!(outcome, OutcomeValue::Failed(DeviceError::TimedOut));
     assert!(bench.device.is_lost());
     let lost = OutcomeValue::Failed(DeviceError::Lost);
-    assert_eq!(bench.perform(Command::Nop), lost);
+    assert_eq!(bench.perform(0, Command::Nop), lost);
     assert_eq!(bench.device.reset(), Ok(()));
-    assert_eq!(bench.perform(Command::Nop), OutcomeValue::Done);
+    assert_eq!(bench.perform(0, Command::Nop), OutcomeValue::Done);
 }

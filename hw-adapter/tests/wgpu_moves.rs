@@ -5,10 +5,12 @@
 
 mod gpu;
 
+use gpu::model::{PART, obey};
 use gpu::{Bench, TIME, has_gpu};
 use gpumm_hw::gpu::WgpuConfig;
 use gpumm_hw::{
-    Command, Device, Kernel, MemorySpace, OutcomeValue, PatternKey, Segment, Submission, pattern,
+    Access, Backing, Command, Device, DeviceError, Kernel, Launch, OutcomeValue, PatternKey,
+    PteWrite, Segment, Submission, VmFaultReason, VmId, VmKernel, pattern,
 };
 
 /// Pages in an order that is not theirs, every second one of a memory.
@@ -40,15 +42,18 @@ fn scattered_pages_of_64_mib_are_copied() {
         bytes,
         key,
     };
-    bench.done(Command::Run(write));
-    bench.done(Command::Copy {
-        src: (&*src).into(),
-        dst: (&*dst).into(),
-        src_offset: 0,
-        dst_offset: 0,
-        bytes,
-    });
-    let data = bench.read(&dst, 0, bytes);
+    bench.done(0, Command::Run(write));
+    bench.done(
+        0,
+        Command::Copy {
+            src: (&*src).into(),
+            dst: (&*dst).into(),
+            src_offset: 0,
+            dst_offset: 0,
+            bytes,
+        },
+    );
+    let data = bench.read(0, &dst, 0, bytes);
     let mut expected = vec![0; bytes as usize];
     pattern::write(&mut expected, 0, key);
     assert!(data == expected);
@@ -57,66 +62,11 @@ fn scattered_pages_of_64_mib_are_copied() {
     turned.reverse();
     let src = turned.into();
     let check = Kernel::CheckPattern { src, bytes, key };
-    let OutcomeValue::Checked(report) = bench.perform(Command::Run(check)) else {
+    let OutcomeValue::Checked(report) = bench.perform(0, Command::Run(check)) else {
         panic!("a check without a report");
     };
     assert_eq!(report.bytes_verified, bytes);
     assert!(report.corrupt_bytes > bytes / 2);
-}
-
-/// A list of both memories with cuts anywhere, no byte of which is in it twice. Lists of different
-/// halves share none.
-fn any_list(random: &mut fastrand::Rng, half: u64) -> Vec<Segment> {
-    const STRETCH: u64 = 6000;
-    let mut stretches: Vec<u64> = (0..8).collect();
-    random.shuffle(&mut stretches);
-    let count = random.usize(1..8);
-    stretches[..count]
-        .iter()
-        .map(|stretch| {
-            let into = random.u64(0..16);
-            let bytes = match random.u8(0..3) {
-                0 => random.u64(0..9),
-                1 => random.u64(0..100),
-                _ => random.u64(0..STRETCH - 16),
-            };
-            let offset = (half * 8 + stretch) * STRETCH + into;
-            match random.bool() {
-                true => Segment::vram(offset, bytes),
-                false => Segment::system(offset, bytes),
-            }
-        })
-        .collect()
-}
-
-/// What the memories should hold.
-struct Model {
-    vram: Vec<u8>,
-    system: Vec<u8>,
-}
-
-impl Model {
-    fn bytes(&mut self, list: &[Segment]) -> Vec<&mut u8> {
-        let mut all = Vec::new();
-        let (mut vram, mut system): (Vec<_>, Vec<_>) = (
-            self.vram.iter_mut().map(Some).collect(),
-            self.system.iter_mut().map(Some).collect(),
-        );
-        for segment in list {
-            let memory = match segment.memory {
-                MemorySpace::Vram => &mut vram,
-                MemorySpace::System => &mut system,
-            };
-            for at in segment.offset..segment.offset + segment.bytes {
-                all.extend(memory[at as usize].take());
-            }
-        }
-        all
-    }
-
-    fn content(&mut self, list: &[Segment]) -> Vec<u8> {
-        self.bytes(list).into_iter().map(|byte| *byte).collect()
-    }
 }
 
 #[test]
@@ -124,75 +74,26 @@ fn pieces_of_any_bounds_are_moved_as_a_model_says() {
     if !has_gpu() {
         return;
     }
-    const SIZE: u64 = 98_304;
-    let mut config = WgpuConfig::new("gpu", SIZE);
+    let mut config = WgpuConfig::new("gpu", PART);
     config.chunk_bytes = Some(8192);
-    let bench = Bench::new(config, SIZE);
-    let mut model = Model {
-        vram: vec![0; SIZE as usize],
-        system: vec![0; SIZE as usize],
-    };
-    let mut random = fastrand::Rng::with_seed(7);
-    for step in 0..300 {
-        let half = random.u64(0..2);
-        let (a, b) = (any_list(&mut random, half), any_list(&mut random, 1 - half));
-        let (long, other) = (bytes_of(&a), bytes_of(&b));
-        match random.u8(0..4) {
-            0 => {
-                let data: Vec<u8> = (0..long).map(|_| random.u8(..)).collect();
-                let offset = random.u64(0..=long);
-                bench.write(&a, offset, &data[offset as usize..]);
-                for (byte, new) in model.bytes(&a).into_iter().zip(data).skip(offset as usize) {
-                    *byte = new;
-                }
-            }
-            1 => {
-                let offset = random.u64(0..=long);
-                let bytes = random.u64(0..=long - offset);
-                let pattern = random.u64(..) * random.u64(0..2);
-                let dst = (&*a).into();
-                bench.done(Command::Fill {
-                    dst,
-                    offset,
-                    bytes,
-                    pattern,
-                });
-                let places = model.bytes(&a).into_iter().skip(offset as usize);
-                let values = pattern.to_le_bytes().into_iter().cycle();
-                for (byte, new) in places.zip(values).take(bytes as usize) {
-                    *byte = new;
-                }
-            }
-            2 => {
-                let (src_offset, dst_offset) = (random.u64(0..=long), random.u64(0..=other));
-                let bytes = random.u64(0..=(long - src_offset).min(other - dst_offset));
-                bench.done(Command::Copy {
-                    src: (&*a).into(),
-                    dst: (&*b).into(),
-                    src_offset,
-                    dst_offset,
-                    bytes,
-                });
-                let source = model.content(&a);
-                let places = model.bytes(&b).into_iter().skip(dst_offset as usize);
-                let values = source.into_iter().skip(src_offset as usize);
-                for (byte, new) in places.zip(values).take(bytes as usize) {
-                    *byte = new;
-                }
-            }
-            _ => {
-                let offset = random.u64(0..=long);
-                let data = bench.read(&a, offset, long - offset);
-                assert!(data == model.content(&a)[offset as usize..], "step {step}");
-            }
-        }
-    }
-    let all = [Segment::vram(0, SIZE), Segment::system(0, SIZE)];
-    assert!(bench.read(&all, 0, 2 * SIZE) == model.content(&all));
+    obey(&Bench::new(config, PART), 0, 0, 300);
 }
 
-fn bytes_of(list: &[Segment]) -> u64 {
-    list.iter().map(|segment| segment.bytes).sum()
+#[test]
+fn engines_at_work_at_once_do_not_disturb_each_other() {
+    if !has_gpu() {
+        return;
+    }
+    let mut config = WgpuConfig::new("gpu", 2 * PART);
+    // Its border is not that of the parts.
+    config.chunk_bytes = Some(5 * 4096);
+    let bench = Bench::new(config, 2 * PART);
+    std::thread::scope(|scope| {
+        for engine in [0, 1] {
+            let bench = &bench;
+            scope.spawn(move || obey(bench, engine, u64::from(engine), 200));
+        }
+    });
 }
 
 #[test]
@@ -203,7 +104,7 @@ fn engines_that_wait_for_each_other_pass_bytes_to_and_fro() {
     let bench = Bench::new(WgpuConfig::new("gpu", 1 << 20), 4096);
     let places = [Segment::vram(0, 4096), Segment::vram(65_536, 4096)];
     let data: Vec<u8> = (0..4096).map(|byte| byte as u8 ^ 0x5a).collect();
-    bench.write(&places[..1], 0, &data);
+    bench.write(0, &places[..1], 0, &data);
     // Each engine copies what the other one has copied, and leaves nothing where it was.
     let mut outcomes = Vec::new();
     for turn in 1..=20 {
@@ -235,7 +136,7 @@ fn engines_that_wait_for_each_other_pass_bytes_to_and_fro() {
     for outcome in outcomes {
         assert_eq!(outcome.get(), Some(&OutcomeValue::Done));
     }
-    let left = bench.read(&places, 0, 8192);
+    let left = bench.read(0, &places, 0, 8192);
     assert!(left[..4096] == data);
     assert_eq!(left[4096..4104], 20_u64.to_le_bytes());
 }
@@ -261,7 +162,7 @@ fn engines_write_different_bytes_of_one_word_at_once() {
     for outcome in outcomes {
         assert_eq!(outcome.wait(TIME), Some(&OutcomeValue::Done));
     }
-    let words = bench.read(&[Segment::vram(0, 400)], 0, 400);
+    let words = bench.read(0, &[Segment::vram(0, 400)], 0, 400);
     for (turn, word) in (1..).zip(words.chunks(4)) {
         assert_eq!(word, [turn, 1, turn, 2]);
     }
@@ -278,18 +179,135 @@ fn memory_grows_chunk_by_chunk_where_it_is_touched() {
     let bench = Bench::new(config, 4096);
     assert_eq!(bench.device.chunk_bytes(), chunk);
     assert_eq!(bench.device.chunk_memory(), 0);
-    bench.write(&[Segment::vram(5 * chunk, 8)], 0, &[1; 8]);
+    bench.write(0, &[Segment::vram(5 * chunk, 8)], 0, &[1; 8]);
     assert_eq!(bench.device.chunk_memory(), chunk);
     // Over the border of two chunks, both new.
     let border = [Segment::vram(9 * chunk - 5, 10)];
-    bench.write(&border, 0, &[2; 10]);
+    bench.write(0, &border, 0, &[2; 10]);
     assert_eq!(bench.device.chunk_memory(), 3 * chunk);
-    assert_eq!(bench.read(&border, 0, 10), [2; 10]);
+    assert_eq!(bench.read(0, &border, 0, 10), [2; 10]);
     let last = [Segment::vram((1 << 30) - 3, 3)];
-    bench.write(&last, 0, &[3; 3]);
-    assert_eq!(bench.read(&last, 0, 3), [3; 3]);
+    bench.write(0, &last, 0, &[3; 3]);
+    assert_eq!(bench.read(0, &last, 0, 3), [3; 3]);
     assert_eq!(bench.device.chunk_memory(), 4 * chunk);
     bench.device.reset().unwrap();
     assert_eq!(bench.device.chunk_memory(), 0);
-    assert_eq!(bench.read(&border, 0, 10), [0; 10]);
+    assert_eq!(bench.read(0, &border, 0, 10), [0; 10]);
+}
+
+#[test]
+fn jobs_of_many_pieces_see_what_engines_wrote() {
+    if !has_gpu() {
+        return;
+    }
+    let mut config = WgpuConfig::new("gpu", 32 << 20);
+    config.chunk_bytes = Some(3 << 20);
+    let bench = Bench::new(config, 1 << 20);
+    let (vm, page) = (VmId(1), 64 << 10);
+    let pages = scattered(64, page, 0);
+    bench.device.create_vm(vm, 0, 1 << 30).unwrap();
+    let mapped = 64 * page;
+    let write = PteWrite {
+        address: 1 << 20,
+        bytes: mapped,
+        backing: Backing::Memory {
+            segments: (&*pages).into(),
+            offset: 0,
+            write: true,
+        },
+    };
+    let writes = [write].into();
+    bench.done(0, Command::WritePtes { vm, writes });
+    let job =
+        |engine, kernel| bench.perform(engine, Command::Launch(Launch { vm, job: 1, kernel }));
+    // All but the first three bytes.
+    let (start, bytes) = ((1 << 20) + 3, mapped - 3);
+    let key = PatternKey {
+        buffer: 1,
+        generation: 2,
+    };
+    let dst = start;
+    let written = job(1, VmKernel::WritePattern { dst, bytes, key });
+    assert_eq!(written, OutcomeValue::Done);
+    let mut expected = vec![0; bytes as usize];
+    pattern::write(&mut expected, 0, key);
+    assert!(bench.read(0, &pages, 3, bytes) == expected);
+    assert_eq!(bench.read(0, &pages, 0, 3), [0; 3]);
+    // One byte changes by the engine's own way, and the job sees it.
+    let at = 3_000_003;
+    bench.write(0, &pages, at, &[!expected[at as usize - 3]]);
+    let src = start;
+    let report = job(1, VmKernel::CheckPattern { src, bytes, key });
+    let OutcomeValue::Checked(report) = report else {
+        panic!("{report:?}");
+    };
+    assert_eq!((report.bytes_verified, report.corrupt_bytes), (bytes, 8));
+    assert_eq!(report.first_corrupt_offset, Some((at - 3) / 8 * 8));
+    // A job that leaves what is mapped has done what comes before.
+    let (dst, bytes, pattern) = (start, mapped, 9);
+    let address = (1 << 20) + mapped;
+    let fault = DeviceError::VmFault {
+        vm,
+        job: 1,
+        address,
+        access: Access::Write,
+        why: VmFaultReason::Unmapped,
+    };
+    let filled = job(
+        0,
+        VmKernel::Fill {
+            dst,
+            bytes,
+            pattern,
+        },
+    );
+    assert_eq!(filled, OutcomeValue::Failed(fault));
+    let last = bench.read(0, &pages, mapped - 8, 8);
+    assert_eq!(last, 9_u64.rotate_left(24).to_le_bytes());
+}
+
+#[test]
+fn what_does_not_fit_into_staging_memory_at_once_is_moved_whole() {
+    if !has_gpu() {
+        return;
+    }
+    let bytes = (20 << 20) + 5;
+    let bench = Bench::new(WgpuConfig::new("gpu", 48 << 20), 32 << 20);
+    let key = PatternKey {
+        buffer: 5,
+        generation: 5,
+    };
+    let mut data = vec![0; bytes as usize];
+    pattern::write(&mut data, 0, key);
+    let (from, to) = (
+        [Segment::vram(3, bytes)],
+        [Segment::vram((24 << 20) + 6, bytes)],
+    );
+    let host = [Segment::system(1, bytes)];
+    bench.write(0, &from, 0, &data);
+    for (src, dst) in [(from, to), (to, host), (host, from)] {
+        bench.done(
+            0,
+            Command::Copy {
+                src: src.into(),
+                dst: dst.into(),
+                src_offset: 0,
+                dst_offset: 0,
+                bytes,
+            },
+        );
+        assert!(bench.read(0, &dst, 0, bytes) == data);
+        // Nothing is left of it where the next one writes.
+        let (offset, pattern) = (0, 1);
+        let dst = src.into();
+        bench.done(
+            0,
+            Command::Fill {
+                dst,
+                offset,
+                bytes,
+                pattern,
+            },
+        );
+    }
 }

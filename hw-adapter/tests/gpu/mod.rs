@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod model;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,27 +60,27 @@ impl Bench {
         outcome
     }
 
-    pub(crate) fn perform(&self, command: Command) -> OutcomeValue {
-        let outcome = self.submit(0, Submission::new(command));
+    pub(crate) fn perform(&self, engine: u32, command: Command) -> OutcomeValue {
+        let outcome = self.submit(engine, Submission::new(command));
         outcome.wait(TIME).expect("it ends in time").clone()
     }
 
-    pub(crate) fn done(&self, command: Command) {
-        let value = self.perform(command);
+    pub(crate) fn done(&self, engine: u32, command: Command) {
+        let value = self.perform(engine, command);
         let said = self.device.last_message();
         assert_eq!(value, OutcomeValue::Done, "{said:?}");
     }
 
-    pub(crate) fn read(&self, list: &[Segment], offset: u64, bytes: u64) -> Vec<u8> {
+    pub(crate) fn read(&self, engine: u32, list: &[Segment], offset: u64, bytes: u64) -> Vec<u8> {
         let src = list.into();
-        match self.perform(Command::Read { src, offset, bytes }) {
+        match self.perform(engine, Command::Read { src, offset, bytes }) {
             OutcomeValue::Bytes(data) => data,
             other => panic!("{other:?}: {:?}", self.device.last_message()),
         }
     }
 
-    pub(crate) fn write(&self, list: &[Segment], offset: u64, data: &[u8]) {
+    pub(crate) fn write(&self, engine: u32, list: &[Segment], offset: u64, data: &[u8]) {
         let (dst, data) = (list.into(), data.into());
-        self.done(Command::Write { dst, offset, data });
+        self.done(engine, Command::Write { dst, offset, data });
     }
 }

@@ -51,6 +51,13 @@ impl Arena {
         Arena::with(Paging::default(), bytes)
     }
 
+    /// For what is used a little at a time and given back soon.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn scratch(bytes: u64) -> Result<Arena, DeviceError> {
+        let (large, keep) = (false, 0);
+        Arena::with(Paging { large, keep }, bytes)
+    }
+
     /// As [`Arena::new`], with other pages.
     pub(crate) fn with(paging: Paging, bytes: u64) -> Result<Arena, DeviceError> {
         if bytes == 0 {

@@ -44,6 +44,17 @@ impl Memory {
         })
     }
 
+    /// As [`Memory::new`], for bytes that are used a little at a time and given back soon.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn scratch(space: MemorySpace, bytes: u64) -> Result<Memory, DeviceError> {
+        Ok(Memory {
+            space,
+            arena: Arena::scratch(bytes)?,
+            running: Mutex::default(),
+            conflicts: AtomicU64::new(0),
+        })
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.arena.size()
     }

@@ -272,6 +272,27 @@ pub enum DeviceError {
     /// The configuration of a device makes no sense.
     #[error("a device cannot be made so: {0}")]
     InvalidConfig(&'static str),
+    /// There is no GPU, or none of the kind asked for.
+    #[error(
+        "no GPU adapter was found that fits; without a GPU, Debian's mesa-vulkan-drivers (and libvulkan1) has one that runs on the CPU"
+    )]
+    NoAdapter,
+    /// A GPU, or the device an embedder made of it, can do less than is asked for.
+    #[error("the GPU's limit {limit} is {has}, and {needed} is needed")]
+    LimitTooSmall {
+        /// Its name in WebGPU.
+        limit: &'static str,
+        /// What it is.
+        has: u64,
+        /// What it would have to be.
+        needed: u64,
+    },
+    /// The GPU has no memory for what a command needs.
+    #[error("the GPU has no memory left")]
+    GpuMemory,
+    /// The GPU's driver, or the layer above it, refused work that the device gave it.
+    #[error("the GPU's driver refused the work: {0}")]
+    Driver(&'static str),
     /// The device itself is wrong: it panicked, or touched what it had not claimed.
     #[error("a bug of the device: {0}")]
     Bug(&'static str),

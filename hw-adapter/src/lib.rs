@@ -1,4 +1,4 @@
-//! Devices that perform plans: the trait, and the simulated device.
+//! Devices that perform plans: the trait, the simulated device, and (feature `wgpu`) one on a GPU.
 //!
 //! # The contract
 //!
@@ -126,8 +126,11 @@ mod claim;
 mod command;
 pub mod conformance;
 mod device;
+mod engine;
 mod error;
 mod footprint;
+#[cfg(feature = "wgpu")]
+pub mod gpu;
 mod hooks;
 mod outcome;
 pub mod pattern;
@@ -138,6 +141,7 @@ mod system;
 mod timeline;
 mod vm;
 mod vm_check;
+mod worker;
 
 pub use command::{Check, Command, Kernel, MemorySpace, Segment, Submission};
 pub use device::{

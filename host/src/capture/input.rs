@@ -79,6 +79,7 @@ pub(super) fn cause(error: &DeviceError) -> &'static str {
         | DeviceError::Reserve { .. }
         | DeviceError::Commit { .. }
         | DeviceError::HostMemory { .. }
+        | DeviceError::GpuMemory
         | DeviceError::Thread { .. } => "no-memory",
         DeviceError::UnknownEngine(_)
         | DeviceError::UnknownTimeline(_)
@@ -92,6 +93,8 @@ pub(super) fn cause(error: &DeviceError) -> &'static str {
         | DeviceError::DmaMapped { .. }
         | DeviceError::NotMapped { .. }
         | DeviceError::InvalidDma
+        | DeviceError::NoAdapter
+        | DeviceError::LimitTooSmall { .. }
         | DeviceError::InvalidConfig(_) => "refused",
         DeviceError::VmFault { .. } => "page-fault",
         DeviceError::PageTablesLost => "vm-lost",
@@ -102,6 +105,6 @@ pub(super) fn cause(error: &DeviceError) -> &'static str {
         | DeviceError::NotAPage { .. } => "refused",
         DeviceError::Cancelled => "cancelled",
         DeviceError::Killed => "killed",
-        DeviceError::Bug(_) => "bug",
+        DeviceError::Driver(_) | DeviceError::Bug(_) => "bug",
     }
 }

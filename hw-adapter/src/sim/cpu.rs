@@ -11,26 +11,17 @@ use super::exec;
 
 impl CpuAccess for Shared {
     fn perform(&self, command: &Command) -> Result<OutcomeValue, DeviceError> {
-        self.by_cpu(command, self.faults.is_lost())
-    }
-}
-
-/// What a hook is given: whether the device's memory is lost was decided with the command's
-/// error. So what was submitted before a loss is repaired alike, however late that happens.
-pub(crate) struct HookCpu<'a> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) lost: bool,
-}
-
-impl CpuAccess for HookCpu<'_> {
-    fn perform(&self, command: &Command) -> Result<OutcomeValue, DeviceError> {
-        self.shared.by_cpu(command, self.lost)
+        self.perform_by_cpu(command, self.faults.is_lost())
     }
 }
 
 impl Shared {
     /// As an engine does it, but for the IOMMU and what is injected into engines.
-    fn by_cpu(&self, command: &Command, lost: bool) -> Result<OutcomeValue, DeviceError> {
+    pub(super) fn perform_by_cpu(
+        &self,
+        command: &Command,
+        lost: bool,
+    ) -> Result<OutcomeValue, DeviceError> {
         match command {
             Command::Nop | Command::Run(_) | Command::Launch(_) => {
                 return Err(DeviceError::CpuRefused);

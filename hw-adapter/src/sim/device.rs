@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{Segment, Submission};
 use crate::device::{Device, DeviceProperties, EngineId, Fault};
+use crate::engine::Engine;
 use crate::error::DeviceError;
 use crate::footprint;
 use crate::hooks::CpuAccess;
@@ -12,7 +13,6 @@ use crate::timeline::WaitError;
 use crate::vm::{PteEntry, VmId, VmReport};
 
 use super::Sim;
-use super::engine::Engine;
 
 impl Device for Sim {
     fn properties(&self) -> &DeviceProperties {

@@ -14,6 +14,18 @@ use super::statistics::{Counters, add};
 pub(crate) struct Access<'a> {
     pub(crate) vram: Option<Claim<'a>>,
     pub(crate) system: Option<Claim<'a>>,
+    /// Of a device whose own memory the CPU does not reach: then `vram` is a copy of it.
+    #[cfg(feature = "wgpu")]
+    pub(crate) shadow: Option<Shadow<'a>>,
+}
+
+/// What stands behind a copy of a device's own memory.
+#[cfg(feature = "wgpu")]
+pub(crate) struct Shadow<'a> {
+    /// The right to the bytes themselves.
+    pub(crate) claim: Claim<'a>,
+    /// Which they are; those written go back when the work is done.
+    pub(crate) spans: crate::footprint::Spans,
 }
 
 const NO_CLAIM: DeviceError = DeviceError::Bug("a command touched a memory it had not claimed");

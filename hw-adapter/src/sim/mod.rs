@@ -8,13 +8,12 @@ mod config;
 mod control;
 mod cpu;
 mod device;
-mod engine;
-mod exec;
-mod faults;
-mod iommu;
-mod mmu;
+pub(crate) mod exec;
+pub(crate) mod faults;
+pub(crate) mod iommu;
+pub(crate) mod mmu;
 mod sabotage;
-mod statistics;
+pub(crate) mod statistics;
 mod work;
 
 use std::sync::{Arc, Mutex};
@@ -31,12 +30,13 @@ pub use statistics::{EngineStatistics, SimStatistics};
 use crate::claim::Memory;
 use crate::command::MemorySpace;
 use crate::device::{DeviceProperties, EngineId, EngineProperties, Fault, MemoryTypeProperties};
+use crate::engine::Engine;
 use crate::error::DeviceError;
-use crate::footprint::{Footprint, Sizes};
+use crate::footprint::{Footprint, Sizes, Spans};
 use crate::sync::lock;
 use crate::system::SystemMemory;
 use crate::timeline::Timelines;
-use engine::Engine;
+use crate::worker;
 use exec::Access;
 use faults::{Faults, Rules};
 use iommu::Iommu;
@@ -152,7 +152,7 @@ impl Sim {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new()
                 .name(name.replace('\0', ""))
-                .spawn(move || work::work(&shared, &shared.engines[index]))
+                .spawn(move || worker::work(&*shared, &shared.engines[index]))
                 .map_err(|error| DeviceError::Thread {
                     engine: EngineId(index as u32),
                     source: error.into(),
@@ -208,14 +208,6 @@ impl Shared {
             faults_injected: self.faults.injected(),
             dma_mapped: self.iommu.bytes(),
             mmu: self.mmu.statistics(),
-        }
-    }
-
-    fn log(&self, fault: Fault) {
-        let mut faults = lock(&self.log);
-        // The first failures explain the later ones.
-        if faults.len() < FAULTS {
-            faults.push(fault);
         }
     }
 
@@ -289,7 +281,28 @@ impl Shared {
         Ok(Access {
             vram: self.vram.claim_any(&footprint.vram)?,
             system: self.system.memory().claim_any(&footprint.system)?,
+            #[cfg(feature = "wgpu")]
+            shadow: None,
         })
+    }
+}
+
+impl mmu::Host for Shared {
+    fn mmu(&self) -> &Mmu {
+        &self.mmu
+    }
+
+    fn reaches(&self, system: &Spans) -> Result<(), DeviceError> {
+        self.iommu.check(system)
+    }
+
+    fn access(&self, footprint: &Footprint) -> Result<Access<'_>, DeviceError> {
+        Shared::access(self, footprint)
+    }
+
+    fn release(&self, claimed: Access<'_>) -> Result<(), DeviceError> {
+        drop(claimed);
+        Ok(())
     }
 }
 

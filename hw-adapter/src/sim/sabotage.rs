@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::command::{Command, Kernel, MemorySpace, Segment};
+use crate::engine::Engine;
 use crate::error::{DeviceError, ListSide};
 use crate::footprint::{footprint, windows};
 use crate::outcome::OutcomeValue;
@@ -11,7 +12,6 @@ use crate::runs::Run;
 use crate::sync::lock;
 
 use super::Shared;
-use super::engine::Engine;
 use super::exec;
 
 /// A mistake that the device is told to make, once unless it says otherwise.

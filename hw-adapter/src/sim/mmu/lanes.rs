@@ -66,7 +66,7 @@ pub(super) fn saxpy(job: &Job<'_>, a: f32, x: u64, y: u64, count: u64) -> Result
             *place = (f32::from_le_bytes(*place) + a * f32::from_le_bytes(x)).to_le_bytes();
         }
         store(&mut claimed, &to, &ys)?;
-        drop(claimed);
+        job.host.release(claimed)?;
         add(&job.counters.run, whole);
         written?;
         read?;
@@ -106,7 +106,7 @@ pub(super) fn gather(
         from.cut(from.bytes - from.bytes % ELEMENT);
         let (claimed, _) = job.claim(&[(&from, Access::Read)])?;
         load(&claimed, &from, &mut wanted)?;
-        drop(claimed);
+        job.host.release(claimed)?;
         let mut parts = Parts::default();
         let mut whole = 0;
         for index in elements(&wanted) {
@@ -125,7 +125,7 @@ pub(super) fn gather(
         parts.gather(job, array.0, &wanted, &mut gathered)?;
         let (mut claimed, _) = job.claim(&[(&to, Access::Write)])?;
         store(&mut claimed, &to, &gathered)?;
-        drop(claimed);
+        job.host.release(claimed)?;
         add(&job.counters.run, to.bytes);
         result?;
         done += to.bytes / ELEMENT;

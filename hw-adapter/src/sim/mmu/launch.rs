@@ -7,12 +7,11 @@ use crate::footprint::{Footprint, Span, Spans};
 use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::Run;
-use crate::sim::Shared;
 use crate::sim::exec::{self, Access as Claimed, batched};
 use crate::sim::statistics::{Counters, add};
 use crate::vm::{Access, Launch, VmKernel};
 
-use super::{Piece, Space, Window, lanes};
+use super::{Mmu, Piece, Space, Window, lanes};
 
 /// How much a job does at once, in bytes.
 const PIECE: u64 = 1 << 20;
@@ -20,9 +19,24 @@ const PIECE: u64 = 1 << 20;
 /// Zeroes, for what is sparse.
 static ZEROES: [u8; Check::BLOCK as usize] = [0; Check::BLOCK as usize];
 
+/// The device that jobs run on.
+pub(crate) trait Host {
+    /// Its page tables.
+    fn mmu(&self) -> &Mmu;
+
+    /// Checks that the engines reach these bytes of system memory.
+    fn reaches(&self, system: &Spans) -> Result<(), DeviceError>;
+
+    /// The claims that a piece needs: both or, on an error, none.
+    fn access(&self, footprint: &Footprint) -> Result<Claimed<'_>, DeviceError>;
+
+    /// Ends a piece: what it wrote is there.
+    fn release(&self, claimed: Claimed<'_>) -> Result<(), DeviceError>;
+}
+
 /// A job at work.
 pub(super) struct Job<'a> {
-    pub(super) shared: &'a Shared,
+    pub(super) host: &'a dyn Host,
     pub(super) space: &'a Space,
     pub(super) launch: &'a Launch,
     pub(super) counters: &'a Counters,
@@ -32,14 +46,14 @@ pub(super) struct Job<'a> {
 
 /// Runs a job.
 pub(crate) fn launch(
-    shared: &Shared,
+    host: &dyn Host,
     launch: &Launch,
     counters: &Counters,
     go: &dyn Fn() -> Result<(), DeviceError>,
 ) -> Result<OutcomeValue, DeviceError> {
-    let space = shared.mmu.space(launch.vm)?;
+    let space = host.mmu().space(launch.vm)?;
     let job = Job {
-        shared,
+        host,
         space: &space,
         launch,
         counters,
@@ -47,13 +61,13 @@ pub(crate) fn launch(
     };
     let result = job.run();
     if let Err(DeviceError::VmFault { .. }) = result {
-        add(&shared.mmu.counters.faults, 1);
+        add(&host.mmu().counters.faults, 1);
     }
     result
 }
 
 /// Overwrites the first half of what a job would write first, as far as it can be written.
-pub(crate) fn damage(shared: &Shared, damaged: &Launch, counters: &Counters, byte: u8) {
+pub(crate) fn damage(host: &dyn Host, damaged: &Launch, counters: &Counters, byte: u8) {
     if let Some(range) = damaged.kernel.ranges().find(|range| range.write) {
         let kernel = VmKernel::Fill {
             dst: range.address,
@@ -61,7 +75,7 @@ pub(crate) fn damage(shared: &Shared, damaged: &Launch, counters: &Counters, byt
             pattern: u64::from_ne_bytes([byte; 8]),
         };
         // It fails anyway.
-        let _ = launch(shared, &Launch { kernel, ..*damaged }, counters, &|| Ok(()));
+        let _ = launch(host, &Launch { kernel, ..*damaged }, counters, &|| Ok(()));
     }
 }
 
@@ -147,7 +161,7 @@ impl<'a> Job<'a> {
                 work(&mut claimed, piece.run(), offset)?;
                 offset += piece.bytes;
             }
-            drop(claimed);
+            self.host.release(claimed)?;
             add(&self.counters.run, window.bytes);
             done = offset;
             self.fault(at, &window, access)?;
@@ -156,7 +170,7 @@ impl<'a> Job<'a> {
     }
 
     pub(super) fn translate(&self, address: u64, bytes: u64, access: Access) -> Window {
-        let counters = &self.shared.mmu.counters;
+        let counters = &self.host.mmu().counters;
         self.space.translate(address, bytes, access, counters)
     }
 
@@ -200,8 +214,8 @@ impl<'a> Job<'a> {
             }
         }
         let [(vram, one), (system, other)] = spans.map(Spans::cover);
-        self.shared.iommu.check(&system)?;
-        let claimed = self.shared.access(&Footprint { vram, system })?;
+        self.host.reaches(&system)?;
+        let claimed = self.host.access(&Footprint { vram, system })?;
         Ok((claimed, one || other))
     }
 
@@ -228,7 +242,7 @@ impl<'a> Job<'a> {
                 };
                 batched(&mut claimed, Way::to_copy(bytes), work)?;
             }
-            drop(claimed);
+            self.host.release(claimed)?;
             add(&self.counters.run, to.bytes);
             self.fault(dst, &to, Access::Write)?;
             read?;

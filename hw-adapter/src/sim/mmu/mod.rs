@@ -19,7 +19,7 @@ use crate::vm::{PteWrite, VmId};
 
 use super::statistics::add;
 use budget::Budget;
-pub(crate) use launch::{damage, launch};
+pub(crate) use launch::{Host, damage, launch};
 pub(crate) use space::{Space, Window};
 pub(crate) use table::Leaf;
 use table::Pages;

@@ -1,4 +1,4 @@
-//! An engine: a queue with what happens to it. Its thread is in `work`.
+//! An engine: a queue with what happens to it. Its thread is in `worker`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,15 +10,14 @@ use crate::error::DeviceError;
 use crate::footprint::Footprint;
 use crate::hooks::Hooks;
 use crate::outcome::Outcome;
+use crate::sim::faults::{Rules, Verdict};
+use crate::sim::statistics::Counters;
 use crate::sync::{lock, sleep};
 use crate::timeline::{Interrupt, Point, TimelineId, Timelines, WaitError};
 
-use super::faults::{Rules, Verdict};
-use super::statistics::Counters;
-
 /// An accepted submission.
-pub(super) struct Entry {
-    pub(super) number: u64,
+pub(crate) struct Entry {
+    pub(crate) number: u64,
     /// The resets before it was submitted: an older entry is cancelled.
     resets: u64,
     /// The sudden losses before it was submitted: an older entry is lost.
@@ -26,12 +25,12 @@ pub(super) struct Entry {
     /// It was submitted to a lost device.
     lost: bool,
     waits: Vec<Point>,
-    pub(super) command: Command,
-    pub(super) footprint: Footprint,
-    pub(super) signal: Option<u64>,
-    pub(super) outcome: Option<Arc<Outcome>>,
-    pub(super) hooks: Option<Arc<dyn Hooks>>,
-    pub(super) verdict: Verdict,
+    pub(crate) command: Command,
+    pub(crate) footprint: Footprint,
+    pub(crate) signal: Option<u64>,
+    pub(crate) outcome: Option<Arc<Outcome>>,
+    pub(crate) hooks: Option<Arc<dyn Hooks>>,
+    pub(crate) verdict: Verdict,
 }
 
 #[derive(Default)]
@@ -81,16 +80,16 @@ impl State {
 
 /// A queue with its thread's state.
 pub(crate) struct Engine {
-    pub(super) id: EngineId,
+    pub(crate) id: EngineId,
     kind: EngineKind,
-    pub(super) timeline: TimelineId,
+    pub(crate) timeline: TimelineId,
     state: Mutex<State>,
     /// The engine's thread sleeps here.
     work: Condvar,
     /// Observers sleep here.
     progress: Condvar,
     /// Ends the thread's wait for a point.
-    pub(super) interrupt: Interrupt,
+    pub(crate) interrupt: Interrupt,
     pub(crate) counters: Counters,
 }
 
@@ -108,7 +107,7 @@ impl std::fmt::Debug for Engine {
 }
 
 /// What the thread does next.
-pub(super) enum Next {
+pub(crate) enum Next {
     Run(Entry),
     Cancel(Entry, DeviceError),
     Wait(Point),
@@ -194,7 +193,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn next(&self, timelines: &Timelines) -> Next {
+    pub(crate) fn next(&self, timelines: &Timelines) -> Next {
         let mut state = lock(&self.state);
         loop {
             let held = state.resetting || (state.held && state.steps == 0);
@@ -230,7 +229,7 @@ impl Engine {
     }
 
     /// The running command makes no progress; the answer is what ends it.
-    pub(super) fn hang(&self, entry: &Entry, patience: Duration) -> DeviceError {
+    pub(crate) fn hang(&self, entry: &Entry, patience: Duration) -> DeviceError {
         let deadline = Instant::now().checked_add(patience);
         let mut state = lock(&self.state);
         state.hung = true;
@@ -269,7 +268,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`DeviceError::Reset`] when the engine was reset meanwhile.
-    pub(super) fn goes_on(&self, entry: &Entry) -> Result<(), DeviceError> {
+    pub(crate) fn goes_on(&self, entry: &Entry) -> Result<(), DeviceError> {
         match lock(&self.state).ends == Some(entry.number) {
             true => Err(DeviceError::Reset),
             false => Ok(()),
@@ -285,7 +284,7 @@ impl Engine {
     }
 
     /// An entry has ended, and everybody knows how.
-    pub(super) fn ended(&self) {
+    pub(crate) fn ended(&self) {
         let mut state = lock(&self.state);
         state.finished += 1;
         state.running = None;

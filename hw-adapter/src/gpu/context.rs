@@ -1,0 +1,283 @@
+//! A wgpu device with the buffers that vram is made of. Whatever wgpu reports becomes an error.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use pollster::block_on;
+
+use crate::error::DeviceError;
+use crate::sync::lock;
+
+use super::Shared;
+use super::staging::{Mapping, NOT_MAPPED, Pool, Use};
+
+/// Tells that a wgpu device is lost.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    lost: AtomicBool,
+    /// Who wants to know at once.
+    told: OnceLock<Weak<Shared>>,
+}
+
+impl Signal {
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// From now on a loss is told at once; one that was before is told now.
+    pub(super) fn tell(self: &Arc<Self>, shared: Weak<Shared>) {
+        // It is told to one, and once.
+        let _ = self.told.set(shared);
+        if self.is_lost() {
+            self.raise();
+        }
+    }
+
+    /// The wgpu device is lost.
+    pub(super) fn raise(self: &Arc<Self>) {
+        self.lost.store(true, Ordering::Release);
+        if let Some(shared) = self.told.get().and_then(Weak::upgrade) {
+            shared.context_lost(self);
+        }
+    }
+}
+
+/// A wgpu device, as long as it is not lost.
+pub(super) struct Context {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) signal: Arc<Signal>,
+    pub(super) chunk_bytes: u64,
+    vram_bytes: u64,
+    /// Made on first touch.
+    chunks: Mutex<Vec<Option<wgpu::Buffer>>>,
+    /// Held by whoever reads words, to write them back with other bytes changed: commands on
+    /// different bytes of one word may run at once.
+    pub(super) words: Mutex<()>,
+    patience: Duration,
+    pub(super) pool: Pool,
+    /// What wgpu said last.
+    said: Mutex<Option<String>>,
+}
+
+/// How long a thread that was told of a map may take to tell whose it is.
+const MAP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What chunks are used for; kernels bind them.
+const CHUNK_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::COPY_SRC
+    .union(wgpu::BufferUsages::COPY_DST)
+    .union(wgpu::BufferUsages::STORAGE);
+
+impl Context {
+    pub(super) fn new(
+        (device, queue): (wgpu::Device, wgpu::Queue),
+        vram_bytes: u64,
+        chunk_bytes: u64,
+        patience: Duration,
+    ) -> Context {
+        let signal = Arc::new(Signal::default());
+        let raised = Arc::clone(&signal);
+        device.set_device_lost_callback(move |_, _| raised.raise());
+        Context {
+            device,
+            queue,
+            signal,
+            chunk_bytes,
+            vram_bytes,
+            chunks: Mutex::default(),
+            words: Mutex::new(()),
+            patience,
+            pool: Pool::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    /// What wgpu last said about work that it refused.
+    pub(super) fn said(&self) -> Option<String> {
+        lock(&self.said).clone()
+    }
+
+    /// How many bytes of GPU memory the chunks have.
+    pub(super) fn chunk_memory(&self) -> u64 {
+        lock(&self.chunks)
+            .iter()
+            .flatten()
+            .map(wgpu::Buffer::size)
+            .sum()
+    }
+
+    /// Gives all chunks back; content is zero again. Nobody uses them.
+    pub(super) fn clear(&self) {
+        for chunk in std::mem::take(&mut *lock(&self.chunks))
+            .into_iter()
+            .flatten()
+        {
+            chunk.destroy();
+        }
+    }
+
+    /// A chunk, all zero when it is new. Only inside [`Context::guarded`].
+    pub(super) fn chunk(&self, index: u64) -> wgpu::Buffer {
+        let mut chunks = lock(&self.chunks);
+        let place = index as usize;
+        if chunks.len() <= place {
+            chunks.resize(place + 1, None);
+        }
+        if let Some(chunk) = &chunks[place] {
+            return chunk.clone();
+        }
+        let start = index.saturating_mul(self.chunk_bytes);
+        let left = self.vram_bytes.saturating_sub(start);
+        let bytes = left.next_multiple_of(4).min(self.chunk_bytes);
+        let chunk = self.buffer("vram", bytes, CHUNK_USAGE);
+        chunks[place] = Some(chunk.clone());
+        chunk
+    }
+
+    /// Makes chunks that are not there, so that what comes does not fail for memory.
+    ///
+    /// # Errors
+    /// [`DeviceError::GpuMemory`], and those of [`Context::guarded`]; chunks made by then stay.
+    pub(super) fn touch(&self, indices: &[u64]) -> Result<(), DeviceError> {
+        for index in indices {
+            let made = self.guarded(|| {
+                self.chunk(*index);
+                Ok(())
+            });
+            if made.is_err() {
+                // What came of it is no buffer.
+                if let Some(chunk) = lock(&self.chunks).get_mut(*index as usize) {
+                    *chunk = None;
+                }
+            }
+            made?;
+        }
+        Ok(())
+    }
+
+    /// Makes a buffer. Only inside [`Context::guarded`].
+    pub(super) fn buffer(
+        &self,
+        label: &'static str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Does work with wgpu.
+    ///
+    /// # Errors
+    /// [`DeviceError::Lost`], [`DeviceError::GpuMemory`], [`DeviceError::Driver`]: what wgpu
+    /// reports, or panics with. Those of the work itself, if wgpu has nothing to say.
+    pub(super) fn guarded<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        if self.signal.is_lost() {
+            return Err(DeviceError::Lost);
+        }
+        // wgpu panics on what it has no error for, as a lost device in the midst of a wait.
+        let result = catch_unwind(AssertUnwindSafe(|| self.scoped(work)))
+            .unwrap_or(Err(DeviceError::Driver("wgpu panicked")));
+        if result.is_err() {
+            // A loss is told by polling.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let _ = self.device.poll(wgpu::PollType::Poll);
+            }));
+            if self.signal.is_lost() && result.as_ref().err() != Some(&DeviceError::TimedOut) {
+                return Err(DeviceError::Lost);
+            }
+        }
+        result
+    }
+
+    fn scoped<T>(&self, work: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let memory = self.device.push_error_scope(OutOfMemory);
+        let validation = self.device.push_error_scope(Validation);
+        let internal = self.device.push_error_scope(Internal);
+        let result = work();
+        let internal = block_on(internal.pop());
+        let validation = block_on(validation.pop());
+        let memory = block_on(memory.pop());
+        // What failed for memory is invalid afterwards, so that comes first.
+        let Some(error) = memory.or(internal).or(validation) else {
+            return result;
+        };
+        *lock(&self.said) = Some(error.to_string());
+        Err(named(&error))
+    }
+
+    /// Waits until the GPU is done.
+    ///
+    /// # Errors
+    /// [`DeviceError::TimedOut`], and then the device is lost; [`DeviceError::Driver`].
+    pub(super) fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), DeviceError> {
+        let waited = self.device.poll(wgpu::PollType::Wait {
+            submission_index: Some(index),
+            timeout: Some(self.patience),
+        });
+        match waited {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => {
+                // The GPU may still use the bytes: nobody else may have them.
+                self.signal.raise();
+                self.device.destroy();
+                Err(DeviceError::TimedOut)
+            }
+            Err(wgpu::PollError::WrongSubmissionIndex(..)) => {
+                Err(DeviceError::Driver("it takes no work"))
+            }
+        }
+    }
+
+    /// Submits what fills a buffer, waits, and gives its first bytes to `work`.
+    pub(super) fn read_back<T>(
+        &self,
+        encoder: wgpu::CommandEncoder,
+        buffer: &wgpu::Buffer,
+        bytes: u64,
+        work: impl FnOnce(&[u8]) -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        let index = self.queue.submit([encoder.finish()]);
+        let mapping = Mapping::of(buffer, wgpu::MapMode::Read, bytes);
+        self.wait(index)?;
+        mapping.wait(MAP_PATIENCE)?;
+        let view = buffer.get_mapped_range(..bytes).map_err(|_| NOT_MAPPED)?;
+        let result = work(&view);
+        drop(view);
+        buffer.unmap();
+        result
+    }
+
+    /// A buffer to upload from, mapped. Only inside [`Context::guarded`].
+    pub(super) fn upload(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
+        let buffer = self.pool.take(self, Use::Upload, bytes);
+        let mapping = Mapping::of(&buffer, wgpu::MapMode::Write, bytes);
+        // Nobody uses the buffer, so it is mapped at once.
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        mapping.wait(MAP_PATIENCE)?;
+        Ok(buffer)
+    }
+}
+
+/// The error as one that can be compared.
+fn named(error: &wgpu::Error) -> DeviceError {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => DeviceError::GpuMemory,
+        wgpu::Error::Validation { .. } => DeviceError::Driver("it is not valid"),
+        wgpu::Error::Internal { .. } => DeviceError::Driver("an internal error"),
+    }
+}
+
+#[cfg(test)]
+#[path = "context_tests.rs"]
+mod tests;

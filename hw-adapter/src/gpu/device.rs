@@ -1,0 +1,107 @@
+//! The device on a GPU as a device.
+
+use std::time::{Duration, Instant};
+
+use crate::command::{Segment, Submission};
+use crate::device::{Device, DeviceProperties, EngineId, Fault};
+use crate::engine::Engine;
+use crate::error::DeviceError;
+use crate::footprint;
+use crate::hooks::CpuAccess;
+use crate::sync::lock;
+use crate::timeline::WaitError;
+use crate::vm::{PteEntry, VmId, VmReport};
+
+use super::WgpuDevice;
+
+impl Device for WgpuDevice {
+    fn properties(&self) -> &DeviceProperties {
+        &self.shared.properties
+    }
+
+    fn submit(&self, engine: EngineId, submission: Submission) -> Result<(), DeviceError> {
+        let shared = &*self.shared;
+        let queue = shared.engine(engine)?;
+        let footprint = footprint::footprint(&submission.command, shared.sizes())?;
+        for point in &submission.waits {
+            if !shared.timelines.contains(point.timeline) {
+                return Err(DeviceError::UnknownTimeline(point.timeline));
+            }
+        }
+        queue.push(submission, footprint, None)
+    }
+
+    fn idle(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let tickets: Vec<_> = self.shared.engines.iter().map(Engine::submitted).collect();
+        for (engine, ticket) in self.shared.engines.iter().zip(tickets) {
+            engine.wait_finished(ticket, deadline)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let tickets: Vec<_> = self.shared.engines.iter().map(Engine::begun).collect();
+        for (engine, ticket) in self.shared.engines.iter().zip(tickets) {
+            engine.wait_finished(ticket, deadline)?;
+        }
+        Ok(())
+    }
+
+    fn take_faults(&self) -> Vec<Fault> {
+        std::mem::take(&mut lock(&self.shared.log))
+    }
+
+    fn reset(&self) -> Result<(), DeviceError> {
+        self.shared.start_again()
+    }
+
+    fn reset_engine(&self, engine: EngineId) -> Result<(), DeviceError> {
+        self.shared.engine(engine)?.end_running();
+        Ok(())
+    }
+
+    /// A command that the GPU does not end within the device's patience ends as timed out, so
+    /// none hangs for longer.
+    fn is_hung(&self, engine: EngineId) -> bool {
+        self.shared.engine(engine).is_ok_and(|engine| engine.hung())
+    }
+
+    /// wgpu tells of a loss when it is next asked for something: an idle device does not notice.
+    fn is_lost(&self) -> bool {
+        self.shared.lost()
+    }
+
+    fn cpu(&self) -> &dyn CpuAccess {
+        &*self.shared
+    }
+
+    fn map_dma(&self, segments: &[Segment]) -> Result<(), DeviceError> {
+        self.shared.iommu.map(segments)
+    }
+
+    fn unmap_dma(&self, segments: &[Segment]) -> Result<(), DeviceError> {
+        self.shared.iommu.unmap(segments)
+    }
+
+    fn create_vm(&self, vm: VmId, start: u64, bytes: u64) -> Result<(), DeviceError> {
+        self.shared.mmu.create(vm, start, bytes)
+    }
+
+    fn destroy_vm(&self, vm: VmId) -> Result<(), DeviceError> {
+        self.shared.mmu.destroy(vm)
+    }
+
+    fn reserve_ptes(&self, vm: VmId, address: u64, bytes: u64) -> Result<(), DeviceError> {
+        self.shared.mmu.space(vm)?.reserve(address, bytes)
+    }
+
+    fn vm_report(&self, vm: VmId) -> Result<VmReport, DeviceError> {
+        Ok(self.shared.mmu.space(vm)?.report())
+    }
+
+    fn page_table(&self, vm: VmId, limit: usize) -> Result<Vec<PteEntry>, DeviceError> {
+        Ok(self.shared.mmu.space(vm)?.entries(limit))
+    }
+}

@@ -1,0 +1,143 @@
+//! The ends of what is moved, and those of them that the CPU reaches.
+
+use std::ops::Range;
+
+use crate::claim::Claim;
+use crate::error::DeviceError;
+
+/// Where bytes come from or go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The device's own memory.
+    Vram(u64),
+    /// System memory.
+    System(u64),
+    /// The host's copy of the device's own memory, for jobs.
+    Shadow(u64),
+    /// What came with a command, or is its answer.
+    Bytes(u64),
+    /// Repeats 8 bytes, beginning with the lowest; only a source.
+    Pattern(u64),
+    /// The buffer that was read back; only a source.
+    Readback(u64),
+    /// The buffer that is uploaded; only a destination.
+    Upload(u64),
+}
+
+impl End {
+    /// Where it goes on after some bytes.
+    pub(super) fn advance(self, bytes: u64) -> End {
+        match self {
+            End::Vram(at) => End::Vram(at + bytes),
+            End::System(at) => End::System(at + bytes),
+            End::Shadow(at) => End::Shadow(at + bytes),
+            End::Bytes(at) => End::Bytes(at + bytes),
+            End::Pattern(word) => End::Pattern(word.rotate_right((bytes % 8) as u32 * 8)),
+            End::Readback(at) => End::Readback(at + bytes),
+            End::Upload(at) => End::Upload(at + bytes),
+        }
+    }
+}
+
+/// What the CPU reaches of a command.
+#[derive(Default)]
+pub(super) struct Host<'a, 'c> {
+    pub(super) system: Option<&'a mut Claim<'c>>,
+    pub(super) shadow: Option<&'a mut Claim<'c>>,
+    /// What came with it.
+    pub(super) input: &'a [u8],
+    /// Its answer.
+    pub(super) output: &'a mut [u8],
+}
+
+const NO_END: DeviceError = DeviceError::Bug("bytes were moved from or to where nothing is");
+
+impl Host<'_, '_> {
+    /// Moves bytes.
+    pub(super) fn transfer(
+        &mut self,
+        from: End,
+        to: End,
+        bytes: u64,
+        readback: &[u8],
+        upload: Option<&mut wgpu::BufferViewMut>,
+    ) -> Result<(), DeviceError> {
+        if let (End::System(source), End::System(target)) = (from, to) {
+            let claim = self.system.as_deref_mut().ok_or(NO_END)?;
+            let (source, target) = claim.read_write(source, target, bytes)?;
+            target.copy_from_slice(source);
+            return Ok(());
+        }
+        let pattern = match from {
+            End::Pattern(word) => {
+                let word = word.to_le_bytes();
+                word.iter().copied().cycle().take(bytes as usize).collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut source = Source {
+            system: None,
+            shadow: None,
+            input: self.input,
+            readback,
+            pattern,
+        };
+        match to {
+            End::System(at) => {
+                let claim = self.system.as_deref_mut().ok_or(NO_END)?;
+                let target = claim.write(at, bytes)?;
+                target.copy_from_slice(source.bytes(from, bytes)?);
+            }
+            End::Shadow(at) => {
+                let claim = self.shadow.as_deref_mut().ok_or(NO_END)?;
+                let target = claim.write(at, bytes)?;
+                target.copy_from_slice(source.bytes(from, bytes)?);
+            }
+            End::Bytes(at) => {
+                source.system = self.system.as_deref();
+                source.shadow = self.shadow.as_deref();
+                let target = self.output.get_mut(range(at, bytes)).ok_or(NO_END)?;
+                target.copy_from_slice(source.bytes(from, bytes)?);
+            }
+            End::Upload(at) => {
+                source.system = self.system.as_deref();
+                source.shadow = self.shadow.as_deref();
+                let range = range(at, bytes);
+                let upload = upload.filter(|upload| range.end <= upload.len());
+                let target = upload.ok_or(NO_END)?;
+                target
+                    .slice(range)
+                    .copy_from_slice(source.bytes(from, bytes)?);
+            }
+            End::Vram(_) | End::Pattern(_) | End::Readback(_) => return Err(NO_END),
+        }
+        Ok(())
+    }
+}
+
+/// What can be read. A claim that is written at the same time is not among it: both ends in one
+/// memory are handled before.
+struct Source<'s, 'c> {
+    system: Option<&'s Claim<'c>>,
+    shadow: Option<&'s Claim<'c>>,
+    input: &'s [u8],
+    readback: &'s [u8],
+    pattern: Vec<u8>,
+}
+
+impl Source<'_, '_> {
+    fn bytes(&self, from: End, bytes: u64) -> Result<&[u8], DeviceError> {
+        match from {
+            End::System(at) => self.system.ok_or(NO_END)?.read(at, bytes),
+            End::Shadow(at) => self.shadow.ok_or(NO_END)?.read(at, bytes),
+            End::Bytes(at) => self.input.get(range(at, bytes)).ok_or(NO_END),
+            End::Readback(at) => self.readback.get(range(at, bytes)).ok_or(NO_END),
+            End::Pattern(_) => Ok(&self.pattern),
+            End::Vram(_) | End::Upload(_) => Err(NO_END),
+        }
+    }
+}
+
+fn range(at: u64, bytes: u64) -> Range<usize> {
+    at as usize..at.saturating_add(bytes) as usize
+}

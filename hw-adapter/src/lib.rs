@@ -121,6 +121,7 @@
 //! only inside what it registered; streaming stores are fenced before the claims of a command end.
 
 mod arena;
+mod base;
 pub mod bulk;
 mod claim;
 mod command;

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use crate::base::Base;
 use crate::command::Command;
 use crate::device::Fault;
 use crate::engine::{Engine, Entry, Next};
@@ -10,18 +11,14 @@ use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
 use crate::outcome::OutcomeValue;
 use crate::sim::statistics::{Counters, add};
-use crate::timeline::Timelines;
 
 /// What the threads of a device's engines need of it.
 pub(crate) trait Worker: Send + Sync {
-    /// Where the points are.
-    fn timelines(&self) -> &Timelines;
+    /// What the device is made of.
+    fn base(&self) -> &Base;
 
     /// Performs a command whose waits are over. Nothing is claimed afterwards.
     fn perform(&self, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError>;
-
-    /// Notes the failure of a command that nobody owns.
-    fn log(&self, fault: Fault);
 
     /// The CPU's own way; `lost` says whether the device's memory is.
     fn by_cpu(&self, command: &Command, lost: bool) -> Result<OutcomeValue, DeviceError>;
@@ -43,16 +40,15 @@ impl<W: Worker> CpuAccess for HookCpu<'_, W> {
 /// The life of an engine's thread.
 pub(crate) fn work<W: Worker>(worker: &W, engine: &Engine) {
     loop {
-        match engine.next(worker.timelines()) {
+        match engine.next(&worker.base().timelines) {
             Next::Exit => return,
             Next::Cancel(entry, error) => {
                 add(&engine.counters.cancelled, 1);
                 finish(worker, engine, entry, Err(error));
             }
             Next::Wait(point) => {
-                let waited = worker
-                    .timelines()
-                    .wait_unless(point, None, &engine.interrupt);
+                let timelines = &worker.base().timelines;
+                let waited = timelines.wait_unless(point, None, &engine.interrupt);
                 if waited.is_err() {
                     // Lowered before the state is looked at again, so no reason is missed.
                     engine.interrupt.clear();
@@ -107,7 +103,7 @@ fn finish<W: Worker>(
     let result = result.or_else(|error| rescue(worker, engine, &entry, error));
     let value = result.unwrap_or_else(|error| {
         if !owned {
-            worker.log(Fault {
+            worker.base().log(Fault {
                 engine: engine.id,
                 submission: entry.number,
                 signal: entry.signal,
@@ -130,7 +126,7 @@ fn finish<W: Worker>(
     }
     if let Some(value) = entry.signal {
         // Fails only when someone else advanced this timeline past the value.
-        let _ = worker.timelines().advance(engine.timeline, value);
+        let _ = worker.base().timelines.advance(engine.timeline, value);
     }
     engine.ended();
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base;
 use crate::device::EngineKind;
 use crate::error::DeviceError;
 
@@ -56,18 +57,10 @@ impl WgpuConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), DeviceError> {
+        base::check(self.vram_bytes, self.granule, &self.engines)?;
         let wrong = |why| Err(DeviceError::InvalidConfig(why));
-        if self.vram_bytes == 0 {
-            return wrong("a memory of 0 bytes");
-        }
-        if !self.granule.is_power_of_two() || self.granule < 4 {
-            return wrong("the granule is not a power of two, or below 4");
-        }
-        if !self.vram_bytes.is_multiple_of(self.granule) {
-            return wrong("the memory is not a multiple of its granule");
-        }
-        if self.engines.is_empty() || u32::try_from(self.engines.len()).is_err() {
-            return wrong("a device needs engines, and not too many");
+        if self.granule < 4 {
+            return wrong("the granule is below 4");
         }
         if self
             .chunk_bytes

@@ -1,14 +1,12 @@
 //! The device on a GPU as a device.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::command::{Segment, Submission};
 use crate::device::{Device, DeviceProperties, EngineId, Fault};
 use crate::engine::Engine;
 use crate::error::DeviceError;
-use crate::footprint;
 use crate::hooks::CpuAccess;
-use crate::sync::lock;
 use crate::timeline::WaitError;
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -22,35 +20,20 @@ impl Device for WgpuDevice {
     fn submit(&self, engine: EngineId, submission: Submission) -> Result<(), DeviceError> {
         let shared = &*self.shared;
         let queue = shared.engine(engine)?;
-        let footprint = footprint::footprint(&submission.command, shared.sizes())?;
-        for point in &submission.waits {
-            if !shared.timelines.contains(point.timeline) {
-                return Err(DeviceError::UnknownTimeline(point.timeline));
-            }
-        }
+        let footprint = shared.check(&submission)?;
         queue.push(submission, footprint, None)
     }
 
     fn idle(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let tickets: Vec<_> = self.shared.engines.iter().map(Engine::submitted).collect();
-        for (engine, ticket) in self.shared.engines.iter().zip(tickets) {
-            engine.wait_finished(ticket, deadline)?;
-        }
-        Ok(())
+        self.shared.finished(Engine::submitted, timeout)
     }
 
     fn settle(&self, timeout: Option<Duration>) -> Result<(), WaitError> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let tickets: Vec<_> = self.shared.engines.iter().map(Engine::begun).collect();
-        for (engine, ticket) in self.shared.engines.iter().zip(tickets) {
-            engine.wait_finished(ticket, deadline)?;
-        }
-        Ok(())
+        self.shared.finished(Engine::begun, timeout)
     }
 
     fn take_faults(&self) -> Vec<Fault> {
-        std::mem::take(&mut lock(&self.shared.log))
+        self.shared.take_faults()
     }
 
     fn reset(&self) -> Result<(), DeviceError> {

@@ -25,26 +25,11 @@ impl Shared {
         }
     }
 
-    /// What has not begun is lost, and what comes.
-    fn lose(&self) {
-        for engine in &self.engines {
-            engine.lose(&self.timelines);
-        }
-    }
-
     /// See [`Device::reset`](crate::Device::reset).
     pub(super) fn start_again(self: &Arc<Self>) -> Result<(), DeviceError> {
-        let _one_at_a_time = lock(&self.reset);
-        let tickets: Vec<_> = self
-            .engines
-            .iter()
-            .map(|engine| engine.begin_reset(&self.timelines))
-            .collect::<Option<_>>()
-            .ok_or(DeviceError::Stopped)?;
-        for (engine, ticket) in self.engines.iter().zip(tickets) {
-            // Without a deadline this does not fail.
-            let _ = engine.wait_finished(ticket, None);
-        }
+        let _one_at_a_time = lock(&self.base.reset);
+        let tickets = self.begin_reset()?;
+        self.stand_still(tickets);
         // The CPU may use vram just now; engines are still.
         let everything = loop {
             match self.vram.claim_range(0, self.vram.size(), true) {
@@ -61,9 +46,7 @@ impl Shared {
         if renewed.is_err() {
             self.lose();
         }
-        for engine in &self.engines {
-            engine.end_reset();
-        }
+        self.end_reset();
         renewed
     }
 

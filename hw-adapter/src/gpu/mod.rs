@@ -31,48 +31,34 @@ mod window;
 mod work;
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use adapters::{AdapterChoice, AdapterEntry, list};
 pub use config::WgpuConfig;
 
+use crate::base::{Base, Parts, Threads};
 use crate::claim::Memory;
 use crate::command::MemorySpace;
-use crate::device::{DeviceProperties, EngineId, EngineProperties, Fault, MemoryTypeProperties};
-use crate::engine::Engine;
 use crate::error::DeviceError;
-use crate::footprint::{Footprint, Sizes};
-use crate::sim::exec::Access;
-use crate::sim::iommu::Iommu;
-use crate::sim::mmu::Mmu;
-use crate::sim::statistics::Counters;
 use crate::system::SystemMemory;
 use crate::timeline::Timelines;
-use crate::worker;
 use context::Context;
-
-/// How many faults the log keeps.
-const FAULTS: usize = 4096;
 
 /// A device on a GPU. Dropping it ends what is queued with [`DeviceError::Stopped`], reaches
 /// all its points, and waits for its threads; it never waits for points of others.
 #[derive(Debug)]
 pub struct WgpuDevice {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Threads,
 }
 
 /// What the engines and the device share.
 pub(crate) struct Shared {
-    properties: DeviceProperties,
-    timelines: Arc<Timelines>,
-    /// Who uses which bytes of vram. The bytes themselves are in the chunks of the context.
-    vram: Memory,
-    system: Arc<SystemMemory>,
-    engines: Vec<Engine>,
+    /// Its vram says who uses which bytes; the bytes themselves are in the chunks of the context.
+    base: Base,
     /// Copies of vram for jobs, one per engine.
     stages: Vec<Memory>,
     context: RwLock<Arc<Context>>,
@@ -80,23 +66,22 @@ pub(crate) struct Shared {
     adapter: Option<wgpu::Adapter>,
     chunk_bytes: u64,
     timeout: Duration,
-    log: Mutex<Vec<Fault>>,
-    iommu: Iommu,
-    mmu: Mmu,
     lost: AtomicBool,
-    /// What the CPU does by its own way.
-    cpu: Counters,
-    /// One reset at a time.
-    reset: Mutex<()>,
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
-            .field("properties", &self.properties)
-            .field("engines", &self.engines)
-            .field("system", &self.system)
+            .field("base", &self.base)
             .finish_non_exhaustive()
+    }
+}
+
+impl Deref for Shared {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.base
     }
 }
 
@@ -148,78 +133,33 @@ impl WgpuDevice {
         system: Arc<SystemMemory>,
     ) -> Result<WgpuDevice, DeviceError> {
         let chunk_bytes = config.chunk(&opened.0.limits())?;
-        let vram = Memory::new(MemorySpace::Vram, config.vram_bytes)?;
         let stage = |_: &_| Memory::scratch(MemorySpace::Vram, config.vram_bytes);
         let stages = config.engines.iter().map(stage).collect::<Result<_, _>>()?;
-        let memory_type = |kind, size, granule| MemoryTypeProperties {
-            kind,
-            size,
-            granule,
-            max_segment: size,
-        };
-        let memory_types = vec![
-            memory_type(MemorySpace::Vram, vram.size(), config.granule),
-            memory_type(MemorySpace::System, system.size(), SystemMemory::GRANULE),
-        ];
-        let engine_properties: Vec<_> = config
-            .engines
-            .into_iter()
-            .map(|(name, kind)| EngineProperties {
-                timeline: timelines.create(&format!("{}/{name}", config.name)),
-                name,
-                kind,
-            })
-            .collect();
-        let engines = (0..)
-            .map(EngineId)
-            .zip(&engine_properties)
-            .map(|(id, engine)| Engine::new(id, engine.kind, engine.timeline))
-            .collect();
         let context = Context::new(opened, config.vram_bytes, chunk_bytes, config.timeout);
+        let parts = Parts {
+            name: config.name,
+            vram_bytes: config.vram_bytes,
+            granule: config.granule,
+            engines: config.engines,
+            iommu: config.iommu,
+            page_table_bytes: config.page_table_bytes,
+        };
         let shared = Arc::new(Shared {
-            properties: DeviceProperties {
-                name: config.name,
-                memory_types,
-                engines: engine_properties,
-            },
-            timelines,
-            vram,
-            iommu: Iommu::new(config.iommu, system.size()),
-            mmu: Mmu::new(config.page_table_bytes),
-            system,
-            engines,
+            base: Base::new(parts, timelines, system)?,
             stages,
             context: RwLock::new(Arc::new(context)),
             adapter,
             chunk_bytes,
             timeout: config.timeout,
-            log: Mutex::default(),
             lost: AtomicBool::new(false),
-            cpu: Counters::default(),
-            reset: Mutex::new(()),
         });
         shared.context().signal.tell(Arc::downgrade(&shared));
-        WgpuDevice::start(shared)
-    }
-
-    fn start(shared: Arc<Shared>) -> Result<WgpuDevice, DeviceError> {
-        // Dropped on an error below, it joins the threads that did start.
+        // Dropped on an error below, it ends the threads that did start.
         let mut device = WgpuDevice {
             shared: Arc::clone(&shared),
-            threads: Vec::new(),
+            threads: Threads::default(),
         };
-        for (index, engine) in shared.properties.engines.iter().enumerate() {
-            let name = format!("{}/{}", shared.properties.name, engine.name);
-            let shared = Arc::clone(&shared);
-            let thread = thread::Builder::new()
-                .name(name.replace('\0', ""))
-                .spawn(move || worker::work(&*shared, &shared.engines[index]))
-                .map_err(|error| DeviceError::Thread {
-                    engine: EngineId(index as u32),
-                    source: error.into(),
-                })?;
-            device.threads.push(thread);
-        }
+        device.threads.start(&shared)?;
         Ok(device)
     }
 
@@ -250,50 +190,13 @@ impl WgpuDevice {
 impl Drop for WgpuDevice {
     fn drop(&mut self) {
         self.shared.stop();
-        for thread in self.threads.drain(..) {
-            // A hook may have been the last one to know the device: its engine ends by itself.
-            if thread.thread().id() == thread::current().id() {
-                continue;
-            }
-            // An engine's thread catches what commands panic with; nothing to add here.
-            let _ = thread.join();
-        }
     }
 }
 
 impl Shared {
-    fn engine(&self, engine: EngineId) -> Result<&Engine, DeviceError> {
-        self.engines
-            .get(engine.0 as usize)
-            .ok_or(DeviceError::UnknownEngine(engine))
-    }
-
-    fn sizes(&self) -> Sizes {
-        Sizes {
-            vram: self.vram.size(),
-            system: self.system.size(),
-        }
-    }
-
     fn context(&self) -> Arc<Context> {
         let context = self.context.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&context)
-    }
-
-    fn stop(&self) {
-        for engine in &self.engines {
-            engine.stop(&self.timelines);
-        }
-    }
-
-    /// The claims that a command needs: both or, on an error, none. That of vram stands for
-    /// bytes in the GPU, and is not to be read or written.
-    fn access(&self, footprint: &Footprint) -> Result<Access<'_>, DeviceError> {
-        Ok(Access {
-            vram: self.vram.claim_any(&footprint.vram)?,
-            system: self.system.memory().claim_any(&footprint.system)?,
-            shadow: None,
-        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base;
 use crate::device::EngineKind;
 use crate::error::DeviceError;
 
@@ -73,19 +74,6 @@ impl SimConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), DeviceError> {
-        let wrong = |why| Err(DeviceError::InvalidConfig(why));
-        if self.vram_bytes == 0 {
-            return wrong("a memory of 0 bytes");
-        }
-        if !self.granule.is_power_of_two() {
-            return wrong("the granule is not a power of two");
-        }
-        if !self.vram_bytes.is_multiple_of(self.granule) {
-            return wrong("the memory is not a multiple of its granule");
-        }
-        if self.engines.is_empty() || u32::try_from(self.engines.len()).is_err() {
-            return wrong("a device needs engines, and not too many");
-        }
-        Ok(())
+        base::check(self.vram_bytes, self.granule, &self.engines)
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::command::Command;
 use crate::error::DeviceError;
-use crate::footprint;
 use crate::hooks::CpuAccess;
 use crate::outcome::OutcomeValue;
 
@@ -22,36 +21,14 @@ impl Shared {
         command: &Command,
         lost: bool,
     ) -> Result<OutcomeValue, DeviceError> {
-        match command {
-            Command::Nop | Command::Run(_) | Command::Launch(_) => {
-                return Err(DeviceError::CpuRefused);
-            }
-            Command::Copy { .. } | Command::WritePtes { .. } if self.faults.refuse_fallback() => {
-                self.faults.inject();
-                return Err(DeviceError::CpuRefused);
-            }
-            Command::Copy { .. }
-            | Command::Fill { .. }
-            | Command::Read { .. }
-            | Command::Write { .. }
-            | Command::WritePtes { .. }
-            | Command::InvalidateTlb { .. } => {}
+        if let Command::Copy { .. } | Command::WritePtes { .. } = command
+            && self.faults.refuse_fallback()
+        {
+            self.faults.inject();
+            return Err(DeviceError::CpuRefused);
         }
-        let footprint = footprint::footprint(command, self.sizes())?;
-        if let Command::WritePtes { vm, .. } | Command::InvalidateTlb { vm } = command {
-            if lost {
-                return Err(DeviceError::Lost);
-            }
-            let result = match command {
-                Command::WritePtes { writes, .. } => self.mmu.write(*vm, writes),
-                _ => self.mmu.invalidate(*vm),
-            };
-            return result.map(|()| OutcomeValue::Done);
-        }
-        if lost && !footprint.vram.is_empty() {
-            return Err(DeviceError::Lost);
-        }
-        let mut access = self.access(&footprint)?;
-        exec::execute(command, &mut access, &self.cpu)
+        self.cpu_command(command, lost, |_, mut access| {
+            exec::execute(command, &mut access, &self.cpu)
+        })
     }
 }

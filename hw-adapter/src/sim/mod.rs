@@ -16,8 +16,9 @@ mod sabotage;
 pub(crate) mod statistics;
 mod work;
 
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 pub use config::SimConfig;
@@ -27,60 +28,47 @@ pub use mmu::MmuStatistics;
 pub use sabotage::Sabotage;
 pub use statistics::{EngineStatistics, SimStatistics};
 
-use crate::claim::Memory;
-use crate::command::MemorySpace;
-use crate::device::{DeviceProperties, EngineId, EngineProperties, Fault, MemoryTypeProperties};
+use crate::base::{Base, Parts, Threads};
 use crate::engine::Engine;
 use crate::error::DeviceError;
-use crate::footprint::{Footprint, Sizes, Spans};
+use crate::footprint::{Footprint, Spans};
 use crate::sync::lock;
 use crate::system::SystemMemory;
 use crate::timeline::Timelines;
-use crate::worker;
 use exec::Access;
 use faults::{Faults, Rules};
-use iommu::Iommu;
 use mmu::Mmu;
-use statistics::Counters;
-
-/// How many faults the log keeps.
-const FAULTS: usize = 4096;
 
 /// A simulated device. Dropping it ends what is queued with [`DeviceError::Stopped`], reaches
 /// all its points, and waits for its threads; it never waits for points of others.
 #[derive(Debug)]
 pub struct Sim {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Threads,
 }
 
 /// What engines, the device and its controls share.
 pub(crate) struct Shared {
-    properties: DeviceProperties,
-    timelines: Arc<Timelines>,
-    vram: Memory,
-    system: Arc<SystemMemory>,
-    engines: Vec<Engine>,
-    log: Mutex<Vec<Fault>>,
+    base: Base,
     sabotage: sabotage::Plans,
     faults: Faults,
-    iommu: Iommu,
-    mmu: Mmu,
     /// How long a hung command is left alone.
     timeout: Duration,
-    /// What the CPU does by its own way.
-    cpu: Counters,
-    /// One reset at a time.
-    reset: Mutex<()>,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("properties", &self.properties)
-            .field("engines", &self.engines)
-            .field("system", &self.system)
+            .field("base", &self.base)
             .finish_non_exhaustive()
+    }
+}
+
+impl Deref for Shared {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.base
     }
 }
 
@@ -95,49 +83,19 @@ impl Sim {
         system: Arc<SystemMemory>,
     ) -> Result<Sim, DeviceError> {
         config.check()?;
-        let vram = Memory::new(MemorySpace::Vram, config.vram_bytes)?;
-        let memory_type = |kind, size, granule| MemoryTypeProperties {
-            kind,
-            size,
-            granule,
-            max_segment: size,
+        let parts = Parts {
+            name: config.name,
+            vram_bytes: config.vram_bytes,
+            granule: config.granule,
+            engines: config.engines,
+            iommu: config.iommu,
+            page_table_bytes: config.page_table_bytes,
         };
-        let memory_types = vec![
-            memory_type(MemorySpace::Vram, vram.size(), config.granule),
-            memory_type(MemorySpace::System, system.size(), SystemMemory::GRANULE),
-        ];
-        let engine_properties: Vec<_> = config
-            .engines
-            .into_iter()
-            .map(|(name, kind)| EngineProperties {
-                timeline: timelines.create(&format!("{}/{name}", config.name)),
-                name,
-                kind,
-            })
-            .collect();
-        let engines = (0..)
-            .map(EngineId)
-            .zip(&engine_properties)
-            .map(|(id, engine)| Engine::new(id, engine.kind, engine.timeline))
-            .collect();
         let shared = Arc::new(Shared {
-            properties: DeviceProperties {
-                name: config.name,
-                memory_types,
-                engines: engine_properties,
-            },
-            timelines,
-            vram,
-            iommu: Iommu::new(config.iommu, system.size()),
-            mmu: Mmu::new(config.page_table_bytes),
-            system,
-            engines,
-            log: Mutex::default(),
+            base: Base::new(parts, timelines, system)?,
             sabotage: sabotage::Plans::default(),
             faults: Faults::new(config.fault_seed),
             timeout: config.timeout,
-            cpu: Counters::default(),
-            reset: Mutex::new(()),
         });
         for rule in config.faults {
             shared.inject(rule);
@@ -145,20 +103,9 @@ impl Sim {
         // Dropped on an error below, it joins the threads that did start.
         let mut sim = Sim {
             shared: Arc::clone(&shared),
-            threads: Vec::new(),
+            threads: Threads::default(),
         };
-        for (index, engine) in shared.properties.engines.iter().enumerate() {
-            let name = format!("{}/{}", shared.properties.name, engine.name);
-            let shared = Arc::clone(&shared);
-            let thread = thread::Builder::new()
-                .name(name.replace('\0', ""))
-                .spawn(move || worker::work(&*shared, &shared.engines[index]))
-                .map_err(|error| DeviceError::Thread {
-                    engine: EngineId(index as u32),
-                    source: error.into(),
-                })?;
-            sim.threads.push(thread);
-        }
+        sim.threads.start(&shared)?;
         Ok(sim)
     }
 
@@ -176,31 +123,10 @@ impl Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         self.shared.stop();
-        for thread in self.threads.drain(..) {
-            // A hook may have been the last one to know the device: its engine ends by itself.
-            if thread.thread().id() == thread::current().id() {
-                continue;
-            }
-            // An engine's thread catches what commands panic with; nothing to add here.
-            let _ = thread.join();
-        }
     }
 }
 
 impl Shared {
-    fn engine(&self, engine: EngineId) -> Result<&Engine, DeviceError> {
-        self.engines
-            .get(engine.0 as usize)
-            .ok_or(DeviceError::UnknownEngine(engine))
-    }
-
-    fn sizes(&self) -> Sizes {
-        Sizes {
-            vram: self.vram.size(),
-            system: self.system.size(),
-        }
-    }
-
     fn statistics(&self) -> SimStatistics {
         SimStatistics {
             engines: self.engines.iter().map(|e| e.counters.snapshot()).collect(),
@@ -208,12 +134,6 @@ impl Shared {
             faults_injected: self.faults.injected(),
             dma_mapped: self.iommu.bytes(),
             mmu: self.mmu.statistics(),
-        }
-    }
-
-    fn stop(&self) {
-        for engine in &self.engines {
-            engine.stop(&self.timelines);
         }
     }
 
@@ -237,26 +157,16 @@ impl Shared {
         let mut rules = self.faults.rules();
         rules.losses += 1;
         self.faults.set_lost(true);
-        for engine in &self.engines {
-            engine.lose(&self.timelines);
-        }
+        self.base.lose();
     }
 
     fn reset(&self) -> Result<(), DeviceError> {
-        let _one_at_a_time = lock(&self.reset);
+        let _one_at_a_time = lock(&self.base.reset);
         let rules = self.faults.rules();
         let losses = rules.losses;
-        let tickets: Vec<_> = self
-            .engines
-            .iter()
-            .map(|engine| engine.begin_reset(&self.timelines))
-            .collect::<Option<_>>()
-            .ok_or(DeviceError::Stopped)?;
+        let tickets = self.begin_reset()?;
         drop(rules);
-        for (engine, ticket) in self.engines.iter().zip(tickets) {
-            // Without a deadline this does not fail.
-            let _ = engine.wait_finished(ticket, None);
-        }
+        self.stand_still(tickets);
         let cleared = loop {
             match self.vram.decommit(0, self.vram.size()) {
                 // A control flips a bit just now; engines are still.
@@ -270,20 +180,8 @@ impl Shared {
             self.faults.set_lost(false);
         }
         drop(rules);
-        for engine in &self.engines {
-            engine.end_reset();
-        }
+        self.end_reset();
         cleared
-    }
-
-    /// The claims that a command needs: both or, on an error, none.
-    fn access(&self, footprint: &Footprint) -> Result<Access<'_>, DeviceError> {
-        Ok(Access {
-            vram: self.vram.claim_any(&footprint.vram)?,
-            system: self.system.memory().claim_any(&footprint.system)?,
-            #[cfg(feature = "wgpu")]
-            shadow: None,
-        })
     }
 }
 
@@ -297,7 +195,7 @@ impl mmu::Host for Shared {
     }
 
     fn access(&self, footprint: &Footprint) -> Result<Access<'_>, DeviceError> {
-        Shared::access(self, footprint)
+        self.base.access(footprint)
     }
 
     fn release(&self, claimed: Access<'_>) -> Result<(), DeviceError> {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::*;
-use crate::command::{Command, Segment, Submission};
-use crate::device::Device;
+use crate::command::{Command, MemorySpace, Segment, Submission};
+use crate::device::{Device, EngineId, Fault};
 use crate::footprint::{self, Spans};
 use crate::outcome::{Outcome, OutcomeValue};
 use crate::timeline::WaitError;

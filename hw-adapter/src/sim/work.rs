@@ -1,40 +1,30 @@
 //! What the engines of a simulated device do with a command.
 
+use crate::base::Base;
 use crate::command::Command;
-use crate::device::Fault;
 use crate::engine::{Engine, Entry};
 use crate::error::{DeviceError, ListSide};
 use crate::footprint::windows;
 use crate::outcome::OutcomeValue;
 use crate::runs::Runs;
-use crate::sync::lock;
-use crate::timeline::Timelines;
 use crate::worker::Worker;
 
+use super::Shared;
 use super::exec::{self, Access};
 use super::faults::Verdict;
 use super::mmu;
 use super::sabotage;
-use super::{FAULTS, Shared};
 
 /// What a command that is made to fail leaves in the first half of its destination.
 const DAMAGE: u8 = 0xdb;
 
 impl Worker for Shared {
-    fn timelines(&self) -> &Timelines {
-        &self.timelines
+    fn base(&self) -> &Base {
+        &self.base
     }
 
     fn perform(&self, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError> {
         perform(self, engine, entry)
-    }
-
-    fn log(&self, fault: Fault) {
-        let mut faults = lock(&self.log);
-        // The first failures explain the later ones.
-        if faults.len() < FAULTS {
-            faults.push(fault);
-        }
     }
 
     fn by_cpu(&self, command: &Command, lost: bool) -> Result<OutcomeValue, DeviceError> {

@@ -89,8 +89,7 @@ impl Launched {
     /// It is over: nobody looks at its address space any more.
     pub(super) fn let_go(&self) {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        let view = view.take();
-        drop(view);
+        *view = None;
     }
 
     /// How the device ended it.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gpumm_hw::gpu::{AdapterChoice, WgpuConfig, WgpuDevice, list};
+use gpumm_hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice, list};
 use gpumm_hw::{
     Command, Device, DeviceError, EngineId, Kernel, Outcome, OutcomeValue, PatternKey, Segment,
     Submission, SystemMemory, Timelines,

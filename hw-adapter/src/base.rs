@@ -12,12 +12,12 @@ use crate::device::{
 };
 use crate::engine::Engine;
 use crate::error::DeviceError;
+use crate::exec::Access;
 use crate::footprint::{self, Footprint, Sizes};
+use crate::iommu::Iommu;
+use crate::mmu::Mmu;
 use crate::outcome::OutcomeValue;
-use crate::sim::exec::Access;
-use crate::sim::iommu::Iommu;
-use crate::sim::mmu::Mmu;
-use crate::sim::statistics::Counters;
+use crate::statistics::Counters;
 use crate::sync::lock;
 use crate::system::SystemMemory;
 use crate::timeline::{Timelines, WaitError};

@@ -11,7 +11,7 @@ use crate::footprint::Footprint;
 use crate::hooks::Hooks;
 use crate::outcome::Outcome;
 use crate::sim::faults::{Rules, Verdict};
-use crate::sim::statistics::Counters;
+use crate::statistics::Counters;
 use crate::sync::{lock, sleep};
 use crate::timeline::{Interrupt, Point, TimelineId, Timelines, WaitError};
 

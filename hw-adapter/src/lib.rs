@@ -116,7 +116,7 @@
 //!
 //! # Unsafe code
 //!
-//! All of it is in `arena`, `claim` and `bulk`, and in the call of `bulk::batch` in `sim/exec`.
+//! All of it is in `arena`, `claim` and `bulk`, and in the call of `bulk::batch` in `exec`.
 //! A claim registers byte ranges in the memory's table of running commands, and hands out slices
 //! only inside what it registered; streaming stores are fenced before the claims of a command end.
 
@@ -129,19 +129,23 @@ pub mod conformance;
 mod device;
 mod engine;
 mod error;
+mod exec;
 mod footprint;
-#[cfg(feature = "wgpu")]
-pub mod gpu;
 mod hooks;
+mod iommu;
+mod mmu;
 mod outcome;
 pub mod pattern;
 mod runs;
 pub mod sim;
+mod statistics;
 mod sync;
 mod system;
 mod timeline;
 mod vm;
 mod vm_check;
+#[cfg(feature = "wgpu")]
+pub mod wgpu;
 mod worker;
 
 pub use command::{Check, Command, Kernel, MemorySpace, Segment, Submission};
@@ -150,8 +154,10 @@ pub use device::{
 };
 pub use error::{DeviceError, ListSide, OsError};
 pub use hooks::{CpuAccess, Hooks};
+pub use mmu::MmuStatistics;
 pub use outcome::{Outcome, OutcomeValue};
 pub use pattern::{CheckReport, PatternKey};
+pub use statistics::{DeviceStatistics, EngineStatistics};
 pub use system::SystemMemory;
 pub use timeline::{Interrupt, Point, TimelineError, TimelineId, Timelines, WaitError, Watcher};
 pub use vm::{

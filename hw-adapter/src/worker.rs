@@ -10,7 +10,7 @@ use crate::engine::{Engine, Entry, Next};
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
 use crate::outcome::OutcomeValue;
-use crate::sim::statistics::{Counters, add};
+use crate::statistics::{Counters, add};
 
 /// What the threads of a device's engines need of it.
 pub(crate) trait Worker: Send + Sync {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gpu::{Bench, TIME, has_gpu};
 use gpumm_hw::conformance::{self, Fixture, MEMORY};
-use gpumm_hw::gpu::{AdapterChoice, WgpuConfig, WgpuDevice};
+use gpumm_hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice};
 use gpumm_hw::{
     Command, Device, DeviceError, EngineId, EngineKind, OutcomeValue, Point, Segment, Submission,
     SystemMemory, Timelines,

@@ -7,7 +7,7 @@ mod gpu;
 
 use gpu::model::{PART, obey};
 use gpu::{Bench, TIME, has_gpu};
-use gpumm_hw::gpu::WgpuConfig;
+use gpumm_hw::wgpu::WgpuConfig;
 use gpumm_hw::{
     Access, Backing, Command, Device, DeviceError, Kernel, Launch, OutcomeValue, PatternKey,
     PteWrite, Segment, Submission, VmFaultReason, VmId, VmKernel, pattern,

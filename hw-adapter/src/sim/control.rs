@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::device::EngineId;
 use crate::error::DeviceError;
 
-use super::{FaultRule, Sabotage, Shared, SimStatistics};
+use super::{DeviceStatistics, FaultRule, Sabotage, Shared};
 
 /// Holds, steps, inspects and sabotages a simulated device. Clones drive the same device; a
 /// handle may outlive it and keeps its memory alive.
@@ -65,7 +65,7 @@ impl SimControl {
     }
 
     /// What the engines have done so far.
-    pub fn statistics(&self) -> SimStatistics {
+    pub fn statistics(&self) -> DeviceStatistics {
         self.shared.statistics()
     }
 

@@ -6,7 +6,7 @@ use crate::hooks::CpuAccess;
 use crate::outcome::OutcomeValue;
 
 use super::Shared;
-use super::exec;
+use crate::exec;
 
 impl CpuAccess for Shared {
     fn perform(&self, command: &Command) -> Result<OutcomeValue, DeviceError> {

@@ -8,12 +8,8 @@ mod config;
 mod control;
 mod cpu;
 mod device;
-pub(crate) mod exec;
 pub(crate) mod faults;
-pub(crate) mod iommu;
-pub(crate) mod mmu;
 mod sabotage;
-pub(crate) mod statistics;
 mod work;
 
 use std::ops::Deref;
@@ -24,20 +20,19 @@ use std::time::Duration;
 pub use config::SimConfig;
 pub use control::SimControl;
 pub use faults::{FAULT_HELP, FaultRule, FaultRuleError, Which};
-pub use mmu::MmuStatistics;
 pub use sabotage::Sabotage;
-pub use statistics::{EngineStatistics, SimStatistics};
 
 use crate::base::{Base, Parts, Threads};
 use crate::engine::Engine;
 use crate::error::DeviceError;
+use crate::exec::Access;
 use crate::footprint::{Footprint, Spans};
+use crate::mmu::{self, Mmu};
+use crate::statistics::DeviceStatistics;
 use crate::sync::lock;
 use crate::system::SystemMemory;
 use crate::timeline::Timelines;
-use exec::Access;
 use faults::{Faults, Rules};
-use mmu::Mmu;
 
 /// A simulated device. Dropping it ends what is queued with [`DeviceError::Stopped`], reaches
 /// all its points, and waits for its threads; it never waits for points of others.
@@ -115,7 +110,7 @@ impl Sim {
     }
 
     /// What the engines have done so far.
-    pub fn statistics(&self) -> SimStatistics {
+    pub fn statistics(&self) -> DeviceStatistics {
         self.shared.statistics()
     }
 }
@@ -127,8 +122,8 @@ impl Drop for Sim {
 }
 
 impl Shared {
-    fn statistics(&self) -> SimStatistics {
-        SimStatistics {
+    fn statistics(&self) -> DeviceStatistics {
+        DeviceStatistics {
             engines: self.engines.iter().map(|e| e.counters.snapshot()).collect(),
             cpu: self.cpu.snapshot(),
             faults_injected: self.faults.injected(),

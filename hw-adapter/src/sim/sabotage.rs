@@ -12,7 +12,7 @@ use crate::runs::Run;
 use crate::sync::lock;
 
 use super::Shared;
-use super::exec;
+use crate::exec;
 
 /// A mistake that the device is told to make, once unless it says otherwise.
 ///

@@ -10,10 +10,10 @@ use crate::runs::Runs;
 use crate::worker::Worker;
 
 use super::Shared;
-use super::exec::{self, Access};
 use super::faults::Verdict;
-use super::mmu;
 use super::sabotage;
+use crate::exec::{self, Access};
+use crate::mmu;
 
 /// What a command that is made to fail leaves in the first half of its destination.
 const DAMAGE: u8 = 0xdb;

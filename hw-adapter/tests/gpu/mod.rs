@@ -7,7 +7,7 @@ pub(crate) mod model;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gpumm_hw::gpu::{AdapterChoice, WgpuConfig, WgpuDevice, list};
+use gpumm_hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice, list};
 use gpumm_hw::{
     Command, Device, EngineId, Outcome, OutcomeValue, Point, Segment, Submission, SystemMemory,
     Timelines,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::gpu::{AdapterChoice, adapters};
+use crate::wgpu::{AdapterChoice, adapters};
 
 /// On any GPU; `None`, said aloud, where there is none. Under `CI` that is a failure.
 fn context() -> Option<Context> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::claim::{Claim, Memory};
 use crate::error::DeviceError;
+use crate::exec::{Access, Shadow};
 use crate::footprint::{Footprint, Span, Spans};
-use crate::sim::exec::{Access, Shadow};
-use crate::sim::mmu::{self, Mmu};
+use crate::mmu::{self, Mmu};
 
 use super::Shared;
 use super::context::Context;

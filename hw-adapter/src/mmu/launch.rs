@@ -3,12 +3,12 @@
 use crate::bulk::{Batch, Way};
 use crate::command::{Check, MemorySpace};
 use crate::error::DeviceError;
+use crate::exec::{self, Access as Claimed, batched};
 use crate::footprint::{Footprint, Span, Spans};
 use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::Run;
-use crate::sim::exec::{self, Access as Claimed, batched};
-use crate::sim::statistics::{Counters, add};
+use crate::statistics::{Counters, add};
 use crate::vm::{Access, Launch, VmKernel};
 
 use super::{Mmu, Piece, Space, Window, lanes};

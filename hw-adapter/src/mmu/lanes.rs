@@ -9,7 +9,7 @@ use super::Window;
 use super::launch::{Job, load, store};
 use super::table::PAGE;
 use super::tlb::PageMap;
-use crate::sim::statistics::add;
+use crate::statistics::add;
 
 /// Bytes of an element.
 const ELEMENT: u64 = 4;

@@ -3,16 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::MmuStatistics;
+use crate::mmu::MmuStatistics;
 
-/// What the engines of a device have done, indexed as its engines.
+/// What the parts of a device have done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SimStatistics {
+pub struct DeviceStatistics {
     /// One entry per engine.
     pub engines: Vec<EngineStatistics>,
     /// Bytes that the CPU moved by its own way; it counts nothing else.
     pub cpu: EngineStatistics,
-    /// Faults that took effect by a [`FaultRule`](crate::sim::FaultRule): commands, refusals, losses.
+    /// Faults that took effect by a [`FaultRule`](crate::sim::FaultRule): commands, refusals, losses;
+    /// 0 on other devices than `sim`.
     pub faults_injected: u64,
     /// Bytes of system memory that are mapped now; 0 without an IOMMU.
     pub dma_mapped: u64,
@@ -20,7 +21,7 @@ pub struct SimStatistics {
     pub mmu: MmuStatistics,
 }
 
-impl SimStatistics {
+impl DeviceStatistics {
     /// The sum over all engines, without the CPU.
     pub fn total(&self) -> EngineStatistics {
         let mut total = EngineStatistics::default();

@@ -5,8 +5,8 @@ use crate::command::Command;
 use crate::engine::{Engine, Entry};
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
+use crate::mmu;
 use crate::outcome::OutcomeValue;
-use crate::sim::mmu;
 use crate::vm::Launch;
 use crate::worker::Worker;
 

@@ -1,4 +1,4 @@
-//! The MMU of a simulated device: address spaces with page tables, and jobs that go through them.
+//! The MMU of a device: address spaces with page tables, and jobs that go through them.
 
 mod budget;
 mod lanes;
@@ -17,7 +17,7 @@ use crate::command::MemorySpace;
 use crate::error::DeviceError;
 use crate::vm::{PteWrite, VmId};
 
-use super::statistics::add;
+use crate::statistics::add;
 use budget::Budget;
 pub(crate) use launch::{Host, damage, launch};
 pub(crate) use space::{Space, Window};

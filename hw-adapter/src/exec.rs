@@ -8,7 +8,7 @@ use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::{Run, Runs};
 
-use super::statistics::{Counters, add};
+use crate::statistics::{Counters, add};
 
 /// The claims of one command.
 pub(crate) struct Access<'a> {

@@ -2,12 +2,12 @@
 
 use crate::command::{Command, Kernel, Segment};
 use crate::error::DeviceError;
+use crate::exec::{self, Access};
 use crate::footprint::Footprint;
 use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport};
 use crate::runs::Runs;
-use crate::sim::exec::{self, Access};
-use crate::sim::statistics::{Counters, add};
+use crate::statistics::{Counters, add};
 
 use super::context::Context;
 use super::host::{End, Host};

@@ -252,7 +252,12 @@ impl Batch {
         if let (Some(mapping), Some(back)) = (written, back) {
             mapping.wait(MAP_PATIENCE)?;
             let view = back.get_mapped_range(..staged).map_err(|_| NOT_MAPPED)?;
-            let brought = self.stage.bring_back(access, &view);
+            let fault = answer.first().filter(|note| **note != NONE);
+            let fault = fault.map(|note| u64::from(note >> 4));
+            let brought = match self.stage.can_come_back(fault) {
+                true => self.stage.bring_back(access, &view),
+                false => Ok(()),
+            };
             drop(view);
             back.unmap();
             context.pool.give(Use::Readback, back);

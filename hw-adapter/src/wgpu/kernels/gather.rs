@@ -78,6 +78,7 @@ impl Job<'_> {
             (None, Some(_)) => Some((2, most)),
             (None, None) => None,
         };
+        let all_wanted = wanted.bytes;
         wanted.cut(most);
         target.cut(most);
         let array = self
@@ -94,7 +95,6 @@ impl Job<'_> {
         let mut piece = Piece::new(ranges, most, 2);
         piece.results[1] = u32::MAX;
         piece.tells = true;
-        piece.write_only = true;
         piece.look = look;
         let told = [src_count as u32, 0, 0, 0, 0, 0, 0, 0];
         piece.entries = vec![(Entry::GatherCheck, told), (Entry::Gather, told)];
@@ -106,8 +106,16 @@ impl Job<'_> {
             u64::from(*first).saturating_mul(ELEMENT).min(most)
         });
         self.count(gathered);
-        if gathered < most {
-            return Err(self.element_fault((src, src_count), indices + gathered)?);
+        // An element that cannot be gathered comes before its place, which cannot be written.
+        let next = match told.fault {
+            _ if gathered < most => Some(gathered),
+            Some((2, offset, _)) if all_wanted > offset => Some(offset),
+            _ => None,
+        };
+        if let Some(next) = next
+            && let Some(fault) = self.element_fault((src, src_count), indices + next)?
+        {
+            return Err(fault);
         }
         let accesses = [Access::Read, Access::Read, Access::Write];
         self.fault(&[indices, src, dst], &accesses, told.fault)?;
@@ -119,20 +127,19 @@ impl Job<'_> {
         Ok(true)
     }
 
-    /// Why the element whose index is at an address cannot be gathered.
+    /// Why the element whose index is at an address cannot be gathered, if so.
     fn element_fault(
         &self,
         (src, src_count): (u64, u64),
         index: u64,
-    ) -> Result<DeviceError, DeviceError> {
+    ) -> Result<Option<DeviceError>, DeviceError> {
         let index = u64::from(u32::from_le_bytes(self.word_at(index)?));
         let address = src.saturating_add(index * ELEMENT);
-        if index >= src_count {
-            return Ok(self.fault_at(address, Access::Read, VmFaultReason::Range));
-        }
-        let window = self.translate(address, ELEMENT, Access::Read);
-        let why = window.fault.unwrap_or(VmFaultReason::Unmapped);
-        Ok(self.fault_at(address, Access::Read, why))
+        let why = match index < src_count {
+            true => self.translate(address, ELEMENT, Access::Read).fault,
+            false => Some(VmFaultReason::Range),
+        };
+        Ok(why.map(|why| self.fault_at(address, Access::Read, why)))
     }
 
     /// The four bytes at an address that can be read.

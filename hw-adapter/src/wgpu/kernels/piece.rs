@@ -166,10 +166,13 @@ impl Job<'_> {
         access: &mut crate::exec::Access<'_>,
     ) -> Result<Vec<u32>, DeviceError> {
         let ranges = piece.ranges.iter();
-        let stage = Stage::of(
+        let mut stage = Stage::of(
             ranges.map(|range| (range.window, range.access)),
             piece.write_only,
         );
+        if piece.write_only {
+            stage.whole(piece.bytes);
+        }
         self.walking(stage, access, |batch, list| {
             for range in &piece.ranges {
                 for part in &range.window.pieces {

@@ -14,6 +14,8 @@ pub(super) struct Stage {
     reads: Vec<(u64, u64)>,
     writes: Vec<(u64, u64)>,
     pages: u64,
+    /// What is written is not read: only all of it can be brought back, of so many bytes.
+    whole: Option<u64>,
 }
 
 impl Stage {
@@ -55,6 +57,18 @@ impl Stage {
             }
         }
         stage
+    }
+
+    /// What is written is of so many bytes, and was not brought.
+    pub(super) fn whole(&mut self, bytes: u64) {
+        self.whole = Some(bytes);
+    }
+
+    /// Whether what was written can be brought back, if the first fault is at an offset. A page
+    /// table that changes under a job must not show it what was staged before.
+    pub(super) fn can_come_back(&self, fault: Option<u64>) -> bool {
+        let whole = self.whole.zip(fault);
+        whole.is_none_or(|(bytes, fault)| fault >= bytes)
     }
 
     /// Bytes of the staging buffer.

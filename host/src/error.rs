@@ -68,6 +68,9 @@ pub enum Error {
     /// The device refused an operation or could not be made.
     #[error("the device failed: {0}")]
     Device(#[from] DeviceError),
+    /// The device does not take a shader.
+    #[error(transparent)]
+    Shader(#[from] gpumm_hw::ShaderError),
     /// No strategy of that name is built in.
     #[error("there is no strategy '{name}'; built in are: {known}")]
     UnknownStrategy {

@@ -52,7 +52,7 @@ pub mod wasm;
 
 pub use client::{
     Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove,
-    Priority, Queue, Rights, Slot, Vm, VmBind, VmDesc, VmKernel,
+    Priority, Queue, Rights, Shader, Slot, Vm, VmBind, VmDesc, VmKernel,
 };
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;

@@ -5,6 +5,7 @@ mod buffer;
 mod cpu;
 mod fence;
 mod queue;
+mod shader;
 mod share;
 mod vm;
 
@@ -13,6 +14,7 @@ pub use buffer::{Buffer, BufferDesc, BufferState};
 pub use cpu::{CpuGuard, OnMove};
 pub use fence::Fence;
 pub use queue::{Priority, Queue, VmKernel};
+pub use shader::Shader;
 pub use share::Import;
 pub use vm::{Rights, Vm, VmBind, VmDesc};
 

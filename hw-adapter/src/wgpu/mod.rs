@@ -10,9 +10,12 @@
 //!   GPU copies words of 4 bytes: pieces that lie in their words as their destination does are
 //!   fast, words at the ends of others are read, changed and written back, and what is shifted
 //!   within its words goes through host memory.
-//! - *Kernels and jobs* run on the CPU in this version: what they use is copied to host memory,
-//!   and what they wrote is copied back. Page tables are the host's, as in
-//!   [`sim`](crate::sim); jobs go through them piece by piece.
+//! - *Kernels and jobs* are shaders ([`kernels`]). A job's shader walks the page table of its
+//!   address space, of which the GPU has a copy; ranges that are contiguous in one buffer are
+//!   bound directly. The host walks the table first: it brings what a job uses of system memory
+//!   to the GPU and back, and registers who uses which bytes. What shaders do not do (elements
+//!   across words, a copy onto what it reads, lists cut inside of pages) the CPU does by staging.
+//! - *Translations* are not kept between jobs, so that none is ever stale.
 //! - *Failure*: what wgpu reports is a [`DeviceError`], never a panic: [`DeviceError::GpuMemory`],
 //!   [`DeviceError::Driver`], [`DeviceError::Lost`]. A GPU that takes longer than the device is
 //!   patient ends the command with [`DeviceError::TimedOut`], and counts as lost.

@@ -34,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) engines: Vec<(String, EngineKind)>,
     pub(crate) iommu: bool,
     pub(crate) page_table_bytes: u64,
+    /// Whether jobs walk page tables each time, and the device copies what changes.
+    pub(crate) walked: bool,
 }
 
 /// Checks what all devices have.
@@ -131,7 +133,7 @@ impl Base {
             timelines,
             vram,
             iommu: Iommu::new(parts.iommu, system.size()),
-            mmu: Mmu::new(parts.page_table_bytes),
+            mmu: Mmu::new(parts.page_table_bytes, parts.walked),
             system,
             engines,
             log: Mutex::default(),

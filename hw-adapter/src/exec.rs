@@ -47,6 +47,18 @@ impl<'a> Access<'a> {
         claim.as_mut().ok_or(NO_CLAIM)
     }
 
+    /// System memory, which is claimed.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn system(&self) -> Result<&Claim<'a>, DeviceError> {
+        self.claim(MemorySpace::System)
+    }
+
+    /// See [`Access::system`].
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn system_mut(&mut self) -> Result<&mut Claim<'a>, DeviceError> {
+        self.claim_mut(MemorySpace::System)
+    }
+
     pub(crate) fn read(&self, run: Run) -> Result<&[u8], DeviceError> {
         self.claim(run.memory)?.read(run.offset, run.bytes)
     }

@@ -51,6 +51,20 @@ pub(crate) fn launch(
     counters: &Counters,
     go: &dyn Fn() -> Result<(), DeviceError>,
 ) -> Result<OutcomeValue, DeviceError> {
+    let result = perform(host, launch, counters, go);
+    if let Err(DeviceError::VmFault { .. }) = result {
+        host.mmu().count_fault();
+    }
+    result
+}
+
+/// Runs a job, or a part of it; a fault is counted by the caller.
+pub(crate) fn perform(
+    host: &dyn Host,
+    launch: &Launch,
+    counters: &Counters,
+    go: &dyn Fn() -> Result<(), DeviceError>,
+) -> Result<OutcomeValue, DeviceError> {
     let space = host.mmu().space(launch.vm)?;
     let job = Job {
         host,
@@ -59,11 +73,7 @@ pub(crate) fn launch(
         counters,
         go,
     };
-    let result = job.run();
-    if let Err(DeviceError::VmFault { .. }) = result {
-        add(&host.mmu().counters.faults, 1);
-    }
-    result
+    job.run()
 }
 
 /// Overwrites the first half of what a job would write first, as far as it can be written.

@@ -1,6 +1,7 @@
 //! The MMU of a device: address spaces with page tables, and jobs that go through them.
 
 mod budget;
+pub(crate) mod changes;
 mod lanes;
 mod launch;
 mod pte;
@@ -19,10 +20,12 @@ use crate::vm::{PteWrite, VmId};
 
 use crate::statistics::add;
 use budget::Budget;
+#[cfg(feature = "wgpu")]
+pub(crate) use launch::perform;
 pub(crate) use launch::{Host, damage, launch};
 pub(crate) use space::{Space, Window};
-pub(crate) use table::Leaf;
 use table::Pages;
+pub(crate) use table::{Leaf, PAGE};
 
 /// Contiguous bytes behind addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,16 +95,21 @@ impl Counters {
 pub(crate) struct Mmu {
     spaces: RwLock<HashMap<VmId, Arc<Space>>>,
     budget: Arc<Budget>,
+    /// Jobs walk the tables each time, and somebody copies what changes.
+    walked: bool,
     /// Translations are not forgotten: a mistake that the device was told to make.
     keep: AtomicBool,
     pub(crate) counters: Counters,
 }
 
 impl Mmu {
-    pub(crate) fn new(table_bytes: u64) -> Mmu {
+    /// With `walked`, jobs keep no translations, and changes of the tables are kept for
+    /// [`Space::changes`].
+    pub(crate) fn new(table_bytes: u64, walked: bool) -> Mmu {
         Mmu {
             spaces: RwLock::default(),
             budget: Budget::new(table_bytes),
+            walked,
             keep: AtomicBool::new(false),
             counters: Counters::default(),
         }
@@ -112,7 +120,7 @@ impl Mmu {
         if spaces.contains_key(&vm) {
             return Err(DeviceError::VmExists(vm));
         }
-        let space = Space::new(vm, start, bytes, &self.budget)?;
+        let space = Space::new(vm, start, bytes, &self.budget, self.walked)?;
         spaces.insert(vm, Arc::new(space));
         Ok(())
     }
@@ -155,6 +163,11 @@ impl Mmu {
     /// Whether the device makes the mistake to ignore invalidations.
     pub(crate) fn ignore_invalidations(&self, ignore: bool) {
         self.keep.store(ignore, Ordering::Release);
+    }
+
+    /// A job has ended with a fault.
+    pub(crate) fn count_fault(&self) {
+        add(&self.counters.faults, 1);
     }
 
     /// Empties all page tables.

@@ -12,6 +12,7 @@ use crate::vm::{
 use crate::vm_check::whole;
 
 use super::budget::{Budget, NoMemory};
+use super::changes::Changes;
 use super::pte::Pte;
 use super::table::{PAGE, Pages, Table};
 use super::tlb::Tlb;
@@ -31,6 +32,8 @@ pub(crate) struct Space {
     gate: RwLock<()>,
     tlb: Mutex<Tlb>,
     table: RwLock<Table>,
+    /// For who copies the table; jobs then walk it each time.
+    changes: Option<Mutex<Changes>>,
     /// Grows with every change of the table, under its lock.
     version: AtomicU64,
 }
@@ -66,6 +69,7 @@ impl Space {
         start: u64,
         bytes: u64,
         budget: &Arc<Budget>,
+        walked: bool,
     ) -> Result<Space, DeviceError> {
         whole(start)?;
         whole(bytes)?;
@@ -84,6 +88,7 @@ impl Space {
             gate: RwLock::new(()),
             tlb: Mutex::default(),
             table: RwLock::new(Table::new(budget)?),
+            changes: walked.then(Mutex::default),
             version: AtomicU64::new(0),
         })
     }
@@ -129,6 +134,9 @@ impl Space {
             // Held for one write only, so that jobs come in between.
             let mut table = write(&self.table);
             self.version.fetch_add(1, Ordering::Relaxed);
+            if let Some(changes) = &self.changes {
+                lock(changes).add(pte.address, bytes);
+            }
             counters.wrote(put(&mut table, pte, bytes)?);
         }
         Ok(())
@@ -153,6 +161,31 @@ impl Space {
         let mut table = write(&self.table);
         self.version.fetch_add(1, Ordering::Relaxed);
         table.clear();
+        if let Some(changes) = &self.changes {
+            lock(changes).clear();
+        }
+    }
+
+    /// Lets `work` copy what has changed since the last time. Without an error it has.
+    pub(crate) fn changes<T, E>(
+        &self,
+        work: impl FnOnce(&Table, &Changes) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let table = read(&self.table);
+        let Some(changes) = &self.changes else {
+            return work(&table, &Changes::default());
+        };
+        let mut changes = lock(changes);
+        let result = work(&table, &changes);
+        if result.is_ok() {
+            *changes = Changes::default();
+        }
+        result
+    }
+
+    /// Where its addresses begin and end.
+    pub(crate) fn bounds(&self) -> (u64, u64) {
+        (self.start, self.end)
     }
 
     /// Lets a job use translations until the answer is dropped.
@@ -188,7 +221,12 @@ impl Space {
                     break;
                 }
                 let mut most = (bytes - window.bytes).min(self.end - at);
-                let leaf = match tlb.find(at) {
+                let known = if self.changes.is_none() {
+                    tlb.find(at)
+                } else {
+                    None
+                };
+                let leaf = match known {
                     Some(entry) => {
                         hits += 1;
                         if entry.version != version {
@@ -212,7 +250,9 @@ impl Space {
                             window.fault = Some(VmFaultReason::Unmapped);
                             break;
                         };
-                        tlb.insert(leaf, version);
+                        if self.changes.is_none() {
+                            tlb.insert(leaf, version);
+                        }
                         leaf
                     }
                 };
@@ -231,6 +271,22 @@ impl Space {
         }
         counters.translated(hits, walks, stale);
         window
+    }
+
+    /// What can be read of a range, in order; what cannot is left out. The caller has entered.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn present(&self, address: u64, bytes: u64, counters: &Counters) -> Window {
+        let mut all = Window::default();
+        let end = address.saturating_add(bytes).min(self.end);
+        let mut at = address.max(self.start);
+        while at < end {
+            at = read(&self.table).next(at, end);
+            let part = self.translate(at, end.saturating_sub(at), Access::Read, counters);
+            at += part.bytes.max(u64::from(at < end));
+            all.bytes += part.bytes;
+            part.pieces.into_iter().for_each(|piece| all.push(piece));
+        }
+        all
     }
 
     /// See [`Device::vm_report`](crate::Device::vm_report).

@@ -85,6 +85,7 @@ impl Sim {
             engines: config.engines,
             iommu: config.iommu,
             page_table_bytes: config.page_table_bytes,
+            walked: false,
         };
         let shared = Arc::new(Shared {
             base: Base::new(parts, timelines, system)?,

@@ -27,6 +27,9 @@ pub struct WgpuConfig {
     pub iommu: bool,
     /// Memory for the page tables of all address spaces, in bytes.
     pub page_table_bytes: u64,
+    /// Whether jobs bind what is contiguous in one of the GPU buffers directly; otherwise they
+    /// always walk the page table.
+    pub bind_direct: bool,
     /// How long the GPU may take for a part of a command. After that the device counts as lost.
     pub timeout: Duration,
 }
@@ -52,6 +55,7 @@ impl WgpuConfig {
             ],
             iommu: true,
             page_table_bytes: 1 << 30,
+            bind_direct: true,
             timeout: Duration::from_secs(30),
         }
     }

@@ -11,7 +11,8 @@ use crate::error::DeviceError;
 use crate::sync::lock;
 
 use super::Shared;
-use super::staging::{Mapping, NOT_MAPPED, Pool, Use};
+use super::kernels::{Images, Kernels};
+use super::staging::{MAP_PATIENCE, Mapping, NOT_MAPPED, Pool, Use};
 
 /// Tells that a wgpu device is lost.
 #[derive(Debug, Default)]
@@ -58,12 +59,12 @@ pub(super) struct Context {
     pub(super) words: Mutex<()>,
     patience: Duration,
     pub(super) pool: Pool,
+    pub(super) kernels: Kernels,
+    /// The page tables as the GPU has them.
+    pub(super) images: Images,
     /// What wgpu said last.
     said: Mutex<Option<String>>,
 }
-
-/// How long a thread that was told of a map may take to tell whose it is.
-const MAP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What chunks are used for; kernels bind them.
 const CHUNK_USAGE: wgpu::BufferUsages = wgpu::BufferUsages::COPY_SRC
@@ -90,6 +91,8 @@ impl Context {
             words: Mutex::new(()),
             patience,
             pool: Pool::default(),
+            kernels: Kernels::default(),
+            images: Images::default(),
             said: Mutex::default(),
         }
     }
@@ -116,6 +119,11 @@ impl Context {
         {
             chunk.destroy();
         }
+    }
+
+    /// How many chunks there can be.
+    pub(super) fn chunk_count(&self) -> usize {
+        self.vram_bytes.div_ceil(self.chunk_bytes) as usize
     }
 
     /// A chunk, all zero when it is new. Only inside [`Context::guarded`].
@@ -280,4 +288,4 @@ fn named(error: &wgpu::Error) -> DeviceError {
 
 #[cfg(test)]
 #[path = "context_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -4,7 +4,7 @@ use super::*;
 use crate::wgpu::{AdapterChoice, adapters};
 
 /// On any GPU; `None`, said aloud, where there is none. Under `CI` that is a failure.
-fn context() -> Option<Context> {
+pub(in crate::wgpu) fn context() -> Option<Context> {
     let adapter = match adapters::choose(&AdapterChoice::Best) {
         Ok(adapter) => adapter,
         Err(error) => {

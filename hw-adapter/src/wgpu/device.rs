@@ -73,7 +73,9 @@ impl Device for WgpuDevice {
     }
 
     fn destroy_vm(&self, vm: VmId) -> Result<(), DeviceError> {
-        self.shared.mmu.destroy(vm)
+        self.shared.mmu.destroy(vm)?;
+        self.shared.context().images.forget(vm);
+        Ok(())
     }
 
     fn reserve_ptes(&self, vm: VmId, address: u64, bytes: u64) -> Result<(), DeviceError> {

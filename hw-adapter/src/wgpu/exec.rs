@@ -11,6 +11,7 @@ use crate::statistics::{Counters, add};
 
 use super::context::Context;
 use super::host::{End, Host};
+use super::kernels;
 use super::transfer::Transfer;
 
 /// How much of a kernel is in host memory at once, in bytes: a multiple of
@@ -81,7 +82,10 @@ pub(super) fn execute(
             Ok(OutcomeValue::Done)
         }
         Command::Run(kernel) => {
-            let (outcome, bytes) = run(context, kernel, access)?;
+            let (outcome, bytes) = match kernels::run(context, kernel, access)? {
+                Some(ran) => ran,
+                None => run(context, kernel, access)?,
+            };
             add(&counters.run, bytes);
             Ok(outcome)
         }
@@ -100,7 +104,7 @@ fn zeroes(bytes: u64) -> Result<Vec<u8>, DeviceError> {
     Ok(data)
 }
 
-/// Runs a kernel, on the CPU: its list is read and written part by part.
+/// Runs a kernel on the CPU, as the list is not of whole pages: it is read and written part by part.
 fn run(
     context: &Context,
     kernel: &Kernel,

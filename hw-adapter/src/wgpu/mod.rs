@@ -24,6 +24,7 @@ mod device;
 mod exec;
 mod host;
 mod jobs;
+mod kernels;
 mod loss;
 mod staging;
 mod transfer;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     /// What a lost device is made of again; an embedder's device is not made again.
     adapter: Option<wgpu::Adapter>,
     chunk_bytes: u64,
+    /// Whether what is contiguous in a chunk is bound without a walk.
+    bind_direct: bool,
     timeout: Duration,
     lost: AtomicBool,
 }
@@ -143,6 +146,7 @@ impl WgpuDevice {
             engines: config.engines,
             iommu: config.iommu,
             page_table_bytes: config.page_table_bytes,
+            walked: true,
         };
         let shared = Arc::new(Shared {
             base: Base::new(parts, timelines, system)?,
@@ -150,6 +154,7 @@ impl WgpuDevice {
             context: RwLock::new(Arc::new(context)),
             adapter,
             chunk_bytes,
+            bind_direct: config.bind_direct,
             timeout: config.timeout,
             lost: AtomicBool::new(false),
         });

@@ -25,7 +25,8 @@ impl Use {
         match self {
             Use::Upload => Usage::COPY_SRC | Usage::MAP_WRITE,
             Use::Readback => Usage::COPY_DST | Usage::MAP_READ,
-            Use::Bounce => Usage::COPY_SRC | Usage::COPY_DST,
+            // Shaders use it too, for system memory.
+            Use::Bounce => Usage::COPY_SRC | Usage::COPY_DST | Usage::STORAGE,
         }
     }
 
@@ -75,6 +76,9 @@ impl Pool {
 fn kept(bytes: u64) -> bool {
     (SMALL..=KEPT).contains(&bytes)
 }
+
+/// How long a thread that was told of a map may take to tell whose it is.
+pub(super) const MAP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A map that was asked for.
 pub(super) struct Mapping(mpsc::Receiver<bool>);

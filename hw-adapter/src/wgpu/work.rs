@@ -5,13 +5,12 @@ use crate::command::Command;
 use crate::engine::{Engine, Entry};
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
-use crate::mmu;
 use crate::outcome::OutcomeValue;
 use crate::vm::Launch;
 use crate::worker::Worker;
 
 use super::jobs::Jobs;
-use super::{Shared, exec};
+use super::{Shared, exec, kernels};
 
 impl Worker for Shared {
     fn base(&self) -> &Base {
@@ -65,7 +64,7 @@ impl Shared {
             stage: stage.ok_or(DeviceError::UnknownEngine(engine.id))?,
         };
         let go = || engine.goes_on(entry);
-        let result = mmu::launch(&jobs, launch, &engine.counters, &go);
+        let result = kernels::launch(&jobs, launch, &engine.counters, &go);
         jobs.end()?;
         result
     }

@@ -51,21 +51,21 @@ impl Machine {
     }
 }
 
-pub(crate) fn point(sim: &Sim, engine: EngineId, value: u64) -> Point {
+pub(crate) fn point(sim: &dyn Device, engine: EngineId, value: u64) -> Point {
     Point {
         timeline: sim.properties().engines[engine.0 as usize].timeline,
         value,
     }
 }
 
-pub(crate) fn submit(sim: &Sim, engine: EngineId, command: Command) -> Arc<Outcome> {
+pub(crate) fn submit(sim: &dyn Device, engine: EngineId, command: Command) -> Arc<Outcome> {
     let outcome = Arc::new(Outcome::new());
     sim.submit(engine, Submission::new(command).outcome(&outcome))
         .unwrap();
     outcome
 }
 
-pub(crate) fn perform(sim: &Sim, engine: EngineId, command: Command) -> OutcomeValue {
+pub(crate) fn perform(sim: &dyn Device, engine: EngineId, command: Command) -> OutcomeValue {
     let outcome = submit(sim, engine, command);
     outcome.wait(TIME).unwrap().clone()
 }
@@ -105,7 +105,7 @@ pub(crate) fn write_pattern(list: &[Segment], key: PatternKey) -> Command {
     })
 }
 
-pub(crate) fn corrupt(sim: &Sim, list: &[Segment], key: PatternKey) -> u64 {
+pub(crate) fn corrupt(sim: &dyn Device, list: &[Segment], key: PatternKey) -> u64 {
     let kernel = Kernel::CheckPattern {
         src: list.into(),
         bytes: list.iter().map(|segment| segment.bytes).sum(),
@@ -182,7 +182,7 @@ impl Hooks for Hook {
 
 /// Submits with hooks.
 pub(crate) fn submit_with(
-    sim: &Sim,
+    sim: &dyn Device,
     engine: EngineId,
     command: Command,
     hook: &Arc<Hook>,
@@ -195,7 +195,7 @@ pub(crate) fn submit_with(
 }
 
 pub(crate) fn perform_with(
-    sim: &Sim,
+    sim: &dyn Device,
     engine: EngineId,
     command: Command,
     hook: &Arc<Hook>,
@@ -258,13 +258,13 @@ pub(crate) fn job(kernel: VmKernel) -> Command {
 }
 
 /// Maps, and forgets what was used before.
-pub(crate) fn map(sim: &Sim, writes: &[PteWrite]) {
+pub(crate) fn map(sim: &dyn Device, writes: &[PteWrite]) {
     assert_eq!(perform(sim, COPY, write_ptes(writes)), OutcomeValue::Done);
     let value = perform(sim, COPY, Command::InvalidateTlb { vm: VM });
     assert_eq!(value, OutcomeValue::Done);
 }
 
-pub(crate) fn run(sim: &Sim, kernel: VmKernel) -> OutcomeValue {
+pub(crate) fn run(sim: &dyn Device, kernel: VmKernel) -> OutcomeValue {
     perform(sim, COMPUTE, job(kernel))
 }
 
@@ -278,7 +278,7 @@ pub(crate) fn vm_fault(address: u64, access: Access, why: VmFaultReason) -> Outc
     })
 }
 
-pub(crate) fn bytes_of(sim: &Sim, list: &[Segment]) -> Vec<u8> {
+pub(crate) fn bytes_of(sim: &dyn Device, list: &[Segment]) -> Vec<u8> {
     match perform(sim, COPY, read(list)) {
         OutcomeValue::Bytes(bytes) => bytes,
         other => panic!("{other:?}"),
@@ -301,7 +301,7 @@ pub(crate) fn put(dst: u64, pattern: u64) -> VmKernel {
     }
 }
 
-pub(crate) fn get(sim: &Sim, src: u64) -> OutcomeValue {
+pub(crate) fn get(sim: &dyn Device, src: u64) -> OutcomeValue {
     let sum = VmKernel::Checksum {
         src,
         bytes: 8,
@@ -315,7 +315,7 @@ pub(crate) fn unmapped(address: u64) -> OutcomeValue {
 }
 
 /// A page for what checksums write, and two pages with words of their own.
-pub(crate) fn two_pages(sim: &Sim) -> [Segment; 2] {
+pub(crate) fn two_pages(sim: &dyn Device) -> [Segment; 2] {
     let pages = [Segment::vram(0, PAGE), Segment::vram(65536, PAGE)];
     map(
         sim,

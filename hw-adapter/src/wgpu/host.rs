@@ -70,8 +70,9 @@ impl Host<'_, '_> {
         }
         let pattern = match from {
             End::Pattern(word) => {
-                let word = word.to_le_bytes();
-                word.iter().copied().cycle().take(bytes as usize).collect()
+                let mut words = word.to_le_bytes().repeat(bytes.div_ceil(8) as usize);
+                words.truncate(bytes as usize);
+                words
             }
             _ => Vec::new(),
         };

@@ -22,6 +22,7 @@ mod config;
 mod context;
 mod device;
 mod exec;
+mod flight;
 mod host;
 mod jobs;
 mod kernels;

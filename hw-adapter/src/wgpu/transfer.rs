@@ -1,25 +1,37 @@
-//! Moves the bytes of a command, window by window, so that staging memory is bounded.
+//! Moves the bytes of a command, window by window: staging memory is bounded, and the CPU moves
+//! bytes of one window while the GPU is at work on another.
+
+use std::collections::VecDeque;
 
 use crate::command::MemorySpace;
 use crate::error::DeviceError;
 use crate::runs::{Run, Runs};
+use crate::sync::lock;
 
 use super::context::Context;
+use super::flight::Flight;
 use super::host::{End, Host};
 use super::window::{WORD, Window};
 
-/// How many bytes pass through staging memory at once; pieces are a part of that.
-const WINDOW: u64 = 16 << 20;
-const PIECE: u64 = 4 << 20;
+/// How many bytes pass through a staging buffer at once; pieces are a part of that. Several times
+/// what a submit costs, and little enough for a cache where the GPU is the CPU.
+const WINDOW: u64 = 4 << 20;
+const PIECE: u64 = 2 << 20;
 
 /// How many parts go over the GPU at once.
-const PARTS: usize = 1 << 15;
+const PARTS: usize = 1 << 8;
+
+/// How many windows are on their way when the next one is gathered.
+const AHEAD: usize = 2;
 
 /// Moves bytes; all of them are claimed.
 pub(super) struct Transfer<'a, 'b, 'c> {
     context: &'a Context,
     host: Host<'b, 'c>,
     window: Window,
+    /// In the order of their submits. No byte of one is written by another: a transfer reads
+    /// nothing that it writes.
+    flights: VecDeque<Flight>,
 }
 
 impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
@@ -28,6 +40,7 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
             context,
             host,
             window: Window::default(),
+            flights: VecDeque::new(),
         }
     }
 
@@ -66,12 +79,39 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
     }
 
     fn flush(&mut self) -> Result<(), DeviceError> {
-        std::mem::take(&mut self.window).flush(self.context, &mut self.host)
+        let window = std::mem::take(&mut self.window);
+        let mut words = None;
+        if window.changes_words() {
+            // What it reads may be words that one before it changes.
+            self.land(0)?;
+            // From before words are read until what changes them is in the queue.
+            words = Some(lock(&self.context.words));
+        }
+        let mut flight = Flight::begin(window, self.context)?;
+        let moved = match words.is_some() || flight.is_ready() {
+            true => flight.go_on(self.context, &mut self.host),
+            false => Ok(()),
+        };
+        drop(words);
+        self.flights.push_back(flight);
+        moved?;
+        self.land(AHEAD)
+    }
+
+    /// Ends windows until so many are on their way.
+    fn land(&mut self, left: usize) -> Result<(), DeviceError> {
+        while self.flights.len() > left
+            && let Some(flight) = self.flights.pop_front()
+        {
+            flight.end(self.context, &mut self.host)?;
+        }
+        Ok(())
     }
 
     /// Everything is moved when this ends.
     pub(super) fn finish(mut self) -> Result<(), DeviceError> {
-        self.flush()
+        self.flush()?;
+        self.land(0)
     }
 
     /// Copies between two lists whose cuts differ.
@@ -107,6 +147,15 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
             to = to.advance(run.bytes);
         }
         Ok(())
+    }
+}
+
+impl Drop for Transfer<'_, '_, '_> {
+    fn drop(&mut self) {
+        // After a failure the GPU may still be at work on bytes that are claimed until now.
+        if let Some(index) = self.flights.iter().rev().find_map(Flight::submitted) {
+            let _ = self.context.guarded(|| self.context.wait(index));
+        }
     }
 }
 

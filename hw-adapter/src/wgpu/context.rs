@@ -144,6 +144,14 @@ impl Context {
         chunk
     }
 
+    /// Those of some chunks that are not there yet.
+    pub(super) fn absent(&self, indices: &[u64]) -> Vec<u64> {
+        let chunks = lock(&self.chunks);
+        let there = |index: &&u64| matches!(chunks.get(**index as usize), Some(Some(_)));
+        let absent = indices.iter().filter(|index| !there(index));
+        absent.copied().collect()
+    }
+
     /// Makes chunks that are not there, so that what comes does not fail for memory.
     ///
     /// # Errors

@@ -43,10 +43,10 @@ impl Flight {
     /// Those of [`Context::touch`] and [`Context::guarded`].
     pub(super) fn begin(mut window: Window, context: &Context) -> Result<Flight, DeviceError> {
         window.settle();
-        context.touch(&window.chunks())?;
+        context.touch(&context.absent(&window.chunks()))?;
         let readback = match window.downloads.is_empty() {
             true => None,
-            false => Some(context.guarded(|| Ok(read(&window, context)))?),
+            false => Some(context.guarded(|| read(&window, context))?),
         };
         Ok(Flight {
             window,
@@ -116,23 +116,42 @@ impl Flight {
     }
 }
 
+/// The buffers of a window's chunks: looking for them costs as much as a command.
+struct Chunks(Vec<(u64, wgpu::Buffer)>);
+
+impl Chunks {
+    fn of(window: &Window, context: &Context) -> Chunks {
+        let chunks = window.chunks().into_iter();
+        Chunks(chunks.map(|index| (index, context.chunk(index))).collect())
+    }
+
+    /// One of [`Window::chunks`].
+    fn at(&self, index: u64) -> Result<&wgpu::Buffer, DeviceError> {
+        let place = self.0.binary_search_by_key(&index, |(index, _)| *index);
+        place.map(|place| &self.0[place].1).map_err(|_| NO_CHUNK)
+    }
+}
+
+const NO_CHUNK: DeviceError = DeviceError::Bug("a window does not know one of its chunks");
+
 /// Submits what fills the buffer that is read back.
-fn read(window: &Window, context: &Context) -> Readback {
+fn read(window: &Window, context: &Context) -> Result<Readback, DeviceError> {
+    let chunks = Chunks::of(window, context);
     let bytes = window.readback_bytes;
     let buffer = context.pool.take(context, Use::Readback, bytes);
     let mut encoder = context.device.create_command_encoder(&Default::default());
     for staged in &window.downloads {
-        let chunk = context.chunk(staged.chunk);
+        let chunk = chunks.at(staged.chunk)?;
         let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
-        encoder.copy_buffer_to_buffer(&chunk, offset, &buffer, at, bytes);
+        encoder.copy_buffer_to_buffer(chunk, offset, &buffer, at, bytes);
     }
     let index = context.queue.submit([encoder.finish()]);
     let mapping = Mapping::of(&buffer, wgpu::MapMode::Read, bytes);
-    Readback {
+    Ok(Readback {
         index,
         buffer,
         mapping,
-    }
+    })
 }
 
 /// Lets the CPU move what was read and what is written, and submits the latter.
@@ -175,7 +194,7 @@ fn turn(
     }
     let bounce = (window.bounce_bytes > 0)
         .then(|| context.pool.take(context, Use::Bounce, window.bounce_bytes));
-    let Some(encoder) = encode(window, context, upload.as_ref(), bounce.as_ref()) else {
+    let Some(encoder) = encode(window, context, upload.as_ref(), bounce.as_ref())? else {
         return Ok(None);
     };
     let index = context.queue.submit([encoder.finish()]);
@@ -197,43 +216,44 @@ fn encode(
     context: &Context,
     upload: Option<&wgpu::Buffer>,
     bounce: Option<&wgpu::Buffer>,
-) -> Option<wgpu::CommandEncoder> {
+) -> Result<Option<wgpu::CommandEncoder>, DeviceError> {
     let direct = window.bounces.len() + window.copies.len() + window.clears.len();
     if upload.is_none() && direct == 0 {
-        return None;
+        return Ok(None);
     }
+    let chunks = Chunks::of(window, context);
     let mut encoder = context.device.create_command_encoder(&Default::default());
     // All that is read by way of the bounce buffer comes before all that is written: nothing
     // of a command reads what it writes, and the GPU waits less often.
     if let Some(bounce) = bounce {
         let mut at = 0;
         for copy in &window.bounces {
-            let chunk = context.chunk(copy.from.0);
-            encoder.copy_buffer_to_buffer(&chunk, copy.from.1, bounce, at, copy.bytes);
+            let chunk = chunks.at(copy.from.0)?;
+            encoder.copy_buffer_to_buffer(chunk, copy.from.1, bounce, at, copy.bytes);
             at += copy.bytes;
         }
         at = 0;
         for copy in &window.bounces {
-            let chunk = context.chunk(copy.to.0);
-            encoder.copy_buffer_to_buffer(bounce, at, &chunk, copy.to.1, copy.bytes);
+            let chunk = chunks.at(copy.to.0)?;
+            encoder.copy_buffer_to_buffer(bounce, at, chunk, copy.to.1, copy.bytes);
             at += copy.bytes;
         }
     }
     for copy in &window.copies {
-        let (from, to) = (context.chunk(copy.from.0), context.chunk(copy.to.0));
-        encoder.copy_buffer_to_buffer(&from, copy.from.1, &to, copy.to.1, copy.bytes);
+        let (from, to) = (chunks.at(copy.from.0)?, chunks.at(copy.to.0)?);
+        encoder.copy_buffer_to_buffer(from, copy.from.1, to, copy.to.1, copy.bytes);
     }
     for (chunk, offset, bytes) in &window.clears {
-        encoder.clear_buffer(&context.chunk(*chunk), *offset, Some(*bytes));
+        encoder.clear_buffer(chunks.at(*chunk)?, *offset, Some(*bytes));
     }
     if let Some(upload) = upload {
         for staged in &window.uploads {
-            let chunk = context.chunk(staged.chunk);
+            let chunk = chunks.at(staged.chunk)?;
             let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
-            encoder.copy_buffer_to_buffer(upload, at, &chunk, offset, bytes);
+            encoder.copy_buffer_to_buffer(upload, at, chunk, offset, bytes);
         }
     }
-    Some(encoder)
+    Ok(Some(encoder))
 }
 
 /// What the CPU moves.

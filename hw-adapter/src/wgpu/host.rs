@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::bulk::{self, Method};
 use crate::claim::Claim;
 use crate::error::DeviceError;
 
@@ -87,7 +88,7 @@ impl Host<'_, '_> {
             End::System(at) => {
                 let claim = self.system.as_deref_mut().ok_or(NO_END)?;
                 let target = claim.write(at, bytes)?;
-                target.copy_from_slice(source.bytes(from, bytes)?);
+                copy(target, source.bytes(from, bytes)?);
             }
             End::Shadow(at) => {
                 let claim = self.shadow.as_deref_mut().ok_or(NO_END)?;
@@ -137,6 +138,23 @@ impl Source<'_, '_> {
             End::Vram(_) | End::Upload(_) => Err(NO_END),
         }
     }
+}
+
+/// From so many bytes on a piece of the host's memory is written around the caches: it passes
+/// through a window of megabytes, and nothing of it would be left there anyway.
+const AROUND: usize = 256 << 10;
+
+fn copy(to: &mut [u8], from: &[u8]) {
+    let bytes = to.len();
+    if bytes < AROUND || bytes != from.len() {
+        return to.copy_from_slice(from);
+    }
+    let whole = bulk::Piece {
+        from: 0,
+        to: 0,
+        bytes,
+    };
+    bulk::copy(Method::Stream, to, from, &[whole]);
 }
 
 fn range(at: u64, bytes: u64) -> Range<usize> {

@@ -43,7 +43,7 @@ impl Use {
 pub(super) const KEPT: u64 = 32 << 20;
 
 /// The sizes of buffers that are kept: a window of a transfer fits into the second one.
-const SIZES: [u64; 3] = [1 << 20, 8 << 20, KEPT];
+const SIZES: [u64; 3] = [1 << 20, 4 << 20, KEPT];
 
 /// Below this many bytes a new buffer costs less than a lock and a map.
 const SMALL: u64 = 64 << 10;

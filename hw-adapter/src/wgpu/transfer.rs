@@ -15,14 +15,14 @@ use super::window::{WORD, Window};
 
 /// How many bytes pass through a staging buffer at once; pieces are a part of that. Several times
 /// what a submit costs, and little enough for a cache where the GPU is the CPU.
-const WINDOW: u64 = 4 << 20;
-const PIECE: u64 = 2 << 20;
+const WINDOW: u64 = 2 << 20;
+const PIECE: u64 = 1 << 20;
 
-/// How many parts go over the GPU at once.
+/// How many parts go over the GPU at once: recording them takes several times what a submit does.
 const PARTS: usize = 1 << 8;
 
 /// How many windows are on their way when the next one is gathered.
-const AHEAD: usize = 2;
+const AHEAD: usize = 3;
 
 /// Moves bytes; all of them are claimed.
 pub(super) struct Transfer<'a, 'b, 'c> {

@@ -39,6 +39,7 @@ impl Case {
     fn name(&self) -> String {
         let (_, way) = NAMES.iter().find(|(way, _)| *way == self.way).unwrap();
         match self.contiguous() {
+            true if self.bytes < 1 << 20 => format!("{way}/{}KiB", self.bytes >> 10),
             true => format!("{way}/{}MiB", self.bytes >> 20),
             false => format!("{way}/{}KiB-pages", self.piece >> 10),
         }
@@ -73,8 +74,8 @@ impl Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (way, _) in NAMES {
-        for mib in [1, 16, 256] {
-            let bytes = mib << 20;
+        for kib in [4, 1 << 10, 16 << 10, 256 << 10] {
+            let bytes = kib << 10;
             if way != Way::Within || 2 * bytes <= CHUNK {
                 cases.push(Case { way, bytes, piece: bytes });
             }

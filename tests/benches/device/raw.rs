@@ -1,6 +1,7 @@
 //! Loops written by hand with wgpu.
 
 use super::copies::{Case, Way};
+use super::subject::CHUNK;
 use memmap2::{Advice, MmapMut};
 
 /// The loop that submits page by page.
@@ -10,8 +11,8 @@ const WINDOWS: &str = "raw/windows";
 const ONE_SUBMIT: &str = "raw/one-submit";
 
 /// What passes through a staging buffer of [`WINDOWS`] at once, and how many take turns.
-const WINDOW: u64 = 4 << 20;
-const TURNS: usize = 3;
+const WINDOW: u64 = 2 << 20;
+const TURNS: usize = 4;
 
 /// The loops that do what a case says.
 pub(crate) fn loops(case: &Case) -> &'static [&'static str] {
@@ -33,8 +34,8 @@ pub(crate) struct Raw {
     from: Vec<u64>,
     to: Vec<u64>,
     system: MmapMut,
-    /// Source and destination; one buffer when the copy is inside it.
-    vram: Vec<wgpu::Buffer>,
+    /// Of source and destination; one list when one side is elsewhere, or the copy inside a buffer.
+    vram: [Vec<wgpu::Buffer>; 2],
     staging: Vec<wgpu::Buffer>,
 }
 
@@ -55,13 +56,17 @@ impl Raw {
             })
         };
         let of_gpu = Usage::COPY_SRC | Usage::COPY_DST | Usage::STORAGE;
+        // Buffers no larger than the device's: larger ones cannot be bound everywhere.
+        let chunks = |bytes: u64| -> Vec<_> {
+            let sizes = (0..bytes).step_by(CHUNK as usize);
+            sizes
+                .map(|at| buffer(CHUNK.min(bytes - at), of_gpu, false))
+                .collect()
+        };
         let vram = match case.way {
-            Way::Up | Way::Down => vec![buffer(case.span(), of_gpu, false)],
-            Way::Across => vec![
-                buffer(case.span(), of_gpu, false),
-                buffer(case.span(), of_gpu, false),
-            ],
-            Way::Within => vec![buffer(2 * case.span(), of_gpu, false)],
+            Way::Up | Way::Down => [chunks(case.span()), Vec::new()],
+            Way::Across => [chunks(case.span()), chunks(case.span())],
+            Way::Within => [vec![buffer(2 * case.span(), of_gpu, false)], Vec::new()],
         };
         let windows = name == WINDOWS;
         let (size, count) = if windows { (WINDOW, TURNS) } else { (case.bytes, 1) };
@@ -77,17 +82,20 @@ impl Raw {
         let _ = system.advise(Advice::HugePage);
         system.fill(1);
         // Memory that nobody wrote may be no memory.
-        for vram in &vram {
+        for vram in vram.iter().flatten() {
             for at in (0..vram.size()).step_by(system.len().min(16 << 20)) {
                 let now = (vram.size() - at).min(system.len() as u64).min(16 << 20);
                 queue.write_buffer(vram, at, &system[..now as usize]);
             }
             wait(device, queue.submit([]));
         }
-        // In windows, a contiguous transfer goes in pieces.
-        let piece = if windows { WINDOW } else { case.piece };
-        let cut = |places: &[u64]| match windows {
-            true => (0..case.bytes).step_by(WINDOW as usize).collect(),
+        // In windows, a contiguous transfer goes in pieces; otherwise in as many as it has chunks.
+        let piece = match case.contiguous() {
+            true => case.piece.min(if windows { WINDOW } else { CHUNK }),
+            false => case.piece,
+        };
+        let cut = |places: &[u64]| match case.contiguous() {
+            true => (0..case.bytes).step_by(piece as usize).collect(),
             false => places.to_vec(),
         };
         Raw {
@@ -213,12 +221,23 @@ impl Raw {
             1 => (0, index as u64 * piece),
             turns => (index % turns, 0),
         };
-        let (vram, staging) = (&self.vram[0], &self.staging[turn]);
+        let staging = &self.staging[turn];
+        let place = |side: usize, at: u64| (&self.vram[side][(at / CHUNK) as usize], at % CHUNK);
         match self.way {
-            Way::Up => encoder.copy_buffer_to_buffer(staging, at, vram, to, piece),
-            Way::Down => encoder.copy_buffer_to_buffer(vram, from, staging, at, piece),
-            Way::Across => encoder.copy_buffer_to_buffer(vram, from, &self.vram[1], to, piece),
+            Way::Up => {
+                let (vram, to) = place(0, to);
+                encoder.copy_buffer_to_buffer(staging, at, vram, to, piece);
+            }
+            Way::Down => {
+                let (vram, from) = place(0, from);
+                encoder.copy_buffer_to_buffer(vram, from, staging, at, piece);
+            }
+            Way::Across => {
+                let ((source, from), (target, to)) = (place(0, from), place(1, to));
+                encoder.copy_buffer_to_buffer(source, from, target, to, piece);
+            }
             Way::Within => {
+                let vram = &self.vram[0][0];
                 let to = vram.size() / 2 + to;
                 encoder.copy_buffer_to_buffer(vram, from, staging, at, piece);
                 encoder.copy_buffer_to_buffer(staging, at, vram, to, piece);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::bulk::{self, Method};
+use crate::bulk::{self, Method, Piece};
 use crate::claim::Claim;
 use crate::error::DeviceError;
 
@@ -49,7 +49,16 @@ pub(super) struct Host<'a, 'c> {
     pub(super) input: &'a [u8],
     /// Its answer.
     pub(super) output: &'a mut [u8],
+    /// How many bytes system memory was written by now.
+    pub(super) written: u64,
 }
+
+/// When so many bytes were written, nothing of what comes is left in the caches for whoever reads
+/// it: then it is written around them.
+const AROUND: u64 = 4 << 20;
+
+/// Pieces below this are not worth it.
+const LARGE: u64 = 4096;
 
 const NO_END: DeviceError = DeviceError::Bug("bytes were moved from or to where nothing is");
 
@@ -88,7 +97,14 @@ impl Host<'_, '_> {
             End::System(at) => {
                 let claim = self.system.as_deref_mut().ok_or(NO_END)?;
                 let target = claim.write(at, bytes)?;
-                copy(target, source.bytes(from, bytes)?);
+                let source = source.bytes(from, bytes)?;
+                self.written += bytes;
+                if self.written > AROUND && bytes >= LARGE {
+                    let (from, to, bytes) = (0, 0, source.len());
+                    bulk::copy(Method::Stream, target, source, &[Piece { from, to, bytes }]);
+                } else {
+                    target.copy_from_slice(source);
+                }
             }
             End::Shadow(at) => {
                 let claim = self.shadow.as_deref_mut().ok_or(NO_END)?;
@@ -138,23 +154,6 @@ impl Source<'_, '_> {
             End::Vram(_) | End::Upload(_) => Err(NO_END),
         }
     }
-}
-
-/// From so many bytes on a piece of the host's memory is written around the caches: it passes
-/// through a window of megabytes, and nothing of it would be left there anyway.
-const AROUND: usize = 256 << 10;
-
-fn copy(to: &mut [u8], from: &[u8]) {
-    let bytes = to.len();
-    if bytes < AROUND || bytes != from.len() {
-        return to.copy_from_slice(from);
-    }
-    let whole = bulk::Piece {
-        from: 0,
-        to: 0,
-        bytes,
-    };
-    bulk::copy(Method::Stream, to, from, &[whole]);
 }
 
 fn range(at: u64, bytes: u64) -> Range<usize> {

@@ -29,8 +29,8 @@ pub(super) struct Transfer<'a, 'b, 'c> {
     context: &'a Context,
     host: Host<'b, 'c>,
     window: Window,
-    /// In the order of their submits. No byte of one is written by another: a transfer reads
-    /// nothing that it writes.
+    /// Windows that were begun. One may read before an earlier one writes: a transfer writes no
+    /// byte twice, and reads none that it writes.
     flights: VecDeque<Flight>,
 }
 
@@ -80,13 +80,9 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
 
     fn flush(&mut self) -> Result<(), DeviceError> {
         let window = std::mem::take(&mut self.window);
-        let mut words = None;
-        if window.changes_words() {
-            // What it reads may be words that one before it changes.
-            self.land(0)?;
-            // From before words are read until what changes them is in the queue.
-            words = Some(lock(&self.context.words));
-        }
+        // From before words are read until what changes them is in the queue: what comes later,
+        // of whomever, reads them as they are then.
+        let words = window.changes_words().then(|| lock(&self.context.words));
         let mut flight = Flight::begin(window, self.context)?;
         let moved = match words.is_some() || flight.is_ready() {
             true => flight.go_on(self.context, &mut self.host),
@@ -185,3 +181,7 @@ fn rest(run: Run, bytes: u64) -> Option<Run> {
         ..run
     })
 }
+
+#[cfg(test)]
+#[path = "transfer_tests.rs"]
+mod tests;

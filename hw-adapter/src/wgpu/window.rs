@@ -234,6 +234,12 @@ impl Window {
                 }
             }
         }
+        self.clears.sort_unstable();
+        self.clears.dedup_by(|next, last| {
+            let goes_on = (last.0, last.1 + last.2) == (next.0, next.1);
+            last.2 += if goes_on { next.2 } else { 0 };
+            goes_on
+        });
         for list in [&mut self.copies, &mut self.bounces] {
             list.sort_unstable_by_key(|copy| copy.from);
             list.dedup_by(|next, last| {

@@ -366,11 +366,11 @@ fn words_that_two_windows_change_keep_the_bytes_of_both() {
     if !has_gpu() {
         return;
     }
-    let (piece, pieces) = (7, 1500);
+    let (piece, pieces) = (7, 3000);
     let bytes = piece * pieces;
-    let mut config = WgpuConfig::new("gpu", 16 << 10);
+    let mut config = WgpuConfig::new("gpu", 32 << 10);
     config.chunk_bytes = Some(8192);
-    let bench = Bench::new(config, 32 << 10);
+    let bench = Bench::new(config, 64 << 10);
     // Scattered there, one after the other here: every piece shares a word with the next one.
     let scattered: Vec<_> = (0..pieces)
         .map(|at| Segment::system(at * 16 + 5, piece))

@@ -1,9 +1,10 @@
 //! What a device moves and fills, beside loops on the same GPU written by hand.
 //!
-//! `--device wgpu[:NAME]|sim` (`wgpu` unless said otherwise; NAME is a part of a GPU's name),
-//! `--part copies|fills` runs a part alone.
+//! `--device wgpu[:NAME]|sim` (`wgpu` unless said otherwise; NAME is a part of a GPU's name);
+//! `--part copies|fills` runs a part alone, `--case WORD` what has the word in its name.
 //!
-//! - `copies`: between system memory and vram and inside vram, contiguous and in scattered pages.
+//! - `copies`: between system memory and vram and inside vram, contiguous and in pages: `pages` are
+//!   every second one in random order, so that nothing merges, `reversed` ones all of a range.
 //! - `fills`: with zeroes and with a pattern.
 //!
 //! `device` is timed from the submission until its point is reached. The loops use wgpu as a good
@@ -77,22 +78,26 @@ fn measure(case: &str, bytes: u64, mut turns: Vec<Turn<'_>>) -> Vec<Row> {
         subject: (*name).into(),
         unit: "GB/s",
         samples,
-        extra: if index == 0 { ratios.clone() } else { Map::new() },
+        extra: if index == 0 {
+            ratios.clone()
+        } else {
+            Map::new()
+        },
     })
     .collect()
 }
 
+/// A part: its name, and what gives its rows for a device and the cases whose names contain a word.
+type Part = (&'static str, fn(&str, &str) -> Vec<Row>);
+
+const PARTS: [Part; 2] = [("copies", copies::run), ("fills", fills::run)];
+
 fn main() {
     let device = option("--device").unwrap_or_else(|| "wgpu".into());
     let part = option("--part");
-    let case = option("--case").unwrap_or_default();
-    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
-    let mut rows = Vec::new();
-    if wanted("copies") {
-        rows.extend(copies::run(&device, &case));
-    }
-    if wanted("fills") {
-        rows.extend(fills::run(&device, &case));
-    }
+    let word = option("--case").unwrap_or_default();
+    let parts = PARTS.iter();
+    let parts = parts.filter(|(name, _)| part.as_deref().is_none_or(|part| part == *name));
+    let rows = parts.flat_map(|(_, run)| run(&device, &word)).collect();
     finish_with(rows, &["--device", "--part", "--case"]);
 }

@@ -21,6 +21,9 @@ const PIECE: u64 = 1 << 20;
 /// How many parts go over the GPU at once: recording them takes several times what a submit does.
 const PARTS: usize = 1 << 8;
 
+/// The same for windows that change words in part, which wait for the GPU in between.
+const WORD_PARTS: usize = 1 << 13;
+
 /// How many windows are on their way when the next one is gathered.
 const AHEAD: usize = 3;
 
@@ -71,7 +74,11 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
             from = from.advance(now);
             to = to.advance(now);
             bytes -= now;
-            if self.window.staged() >= WINDOW || self.window.parts() >= PARTS {
+            let parts = match self.window.changes_words() {
+                true => WORD_PARTS,
+                false => PARTS,
+            };
+            if self.window.staged() >= WINDOW || self.window.parts() >= parts {
                 self.flush()?;
             }
         }

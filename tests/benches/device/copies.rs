@@ -26,6 +26,8 @@ pub(crate) struct Case {
     pub(crate) bytes: u64,
     /// The size of a piece.
     pub(crate) piece: u64,
+    /// From one place to the next one.
+    pub(crate) stride: u64,
 }
 
 const NAMES: [(Way, &str); 4] = [
@@ -41,7 +43,14 @@ impl Case {
         match self.contiguous() {
             true if self.bytes < 1 << 20 => format!("{way}/{}KiB", self.bytes >> 10),
             true => format!("{way}/{}MiB", self.bytes >> 20),
-            false => format!("{way}/{}KiB-pages", self.piece >> 10),
+            false => {
+                let order = if self.stride > self.piece {
+                    "pages"
+                } else {
+                    "reversed"
+                };
+                format!("{way}/{}KiB-{order}", self.piece >> 10)
+            }
         }
     }
 
@@ -49,9 +58,9 @@ impl Case {
         self.piece == self.bytes
     }
 
-    /// The bytes that the places of one side lie in: of scattered pages every second one is used.
+    /// The bytes that the places of one side lie in.
     pub(crate) fn span(&self) -> u64 {
-        if self.contiguous() { self.bytes } else { 2 * self.bytes }
+        self.bytes / self.piece * self.stride
     }
 
     /// Where the second side in vram begins.
@@ -62,11 +71,13 @@ impl Case {
         }
     }
 
-    /// The places of the pieces on one side, in an order of their own.
+    /// The places of the pieces on one side: in an order of their own, or the last one first.
     fn places(&self, random: &mut fastrand::Rng) -> Vec<u64> {
-        let stride = self.span() / (self.bytes / self.piece);
-        let mut places: Vec<_> = (0..self.span()).step_by(stride as usize).collect();
-        random.shuffle(&mut places);
+        let mut places: Vec<_> = (0..self.span()).step_by(self.stride as usize).collect();
+        match self.stride > self.piece {
+            true => random.shuffle(&mut places),
+            false => places.reverse(),
+        }
         places
     }
 }
@@ -77,11 +88,28 @@ fn cases() -> Vec<Case> {
         for kib in [4, 1 << 10, 16 << 10, 256 << 10] {
             let bytes = kib << 10;
             if way != Way::Within || 2 * bytes <= CHUNK {
-                cases.push(Case { way, bytes, piece: bytes });
+                let (piece, stride) = (bytes, bytes);
+                cases.push(Case {
+                    way,
+                    bytes,
+                    piece,
+                    stride,
+                });
             }
         }
-        for piece in [4 << 10, 64 << 10] {
-            cases.push(Case { way, bytes: 16 << 20, piece });
+        // Every second page, where nothing merges; and all pages of a range, as from a stack.
+        for (piece, stride) in [
+            (4 << 10, 8 << 10),
+            (64 << 10, 128 << 10),
+            (4 << 10, 4 << 10),
+        ] {
+            let bytes = 16 << 20;
+            cases.push(Case {
+                way,
+                bytes,
+                piece,
+                stride,
+            });
         }
     }
     cases

@@ -44,7 +44,10 @@ fn one(device: &str, &(name, piece, pattern): &(&str, u64, u64)) -> Vec<Row> {
     };
     let mut turns: Vec<Turn<'_>> = vec![("device", Box::new(fills))];
     if let Some((device, queue)) = subject.borrow().wgpu() {
-        turns.push(("raw/one-submit", by_hand(device, queue, places, piece, pattern)));
+        turns.push((
+            "raw/one-submit",
+            by_hand(device, queue, places, piece, pattern),
+        ));
     }
     let rows = measure(name, BYTES, turns);
     let read = Command::Read {

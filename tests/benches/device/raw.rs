@@ -69,7 +69,11 @@ impl Raw {
             Way::Within => [vec![buffer(2 * case.span(), of_gpu, false)], Vec::new()],
         };
         let windows = name == WINDOWS;
-        let (size, count) = if windows { (WINDOW, TURNS) } else { (case.bytes, 1) };
+        let (size, count) = if windows {
+            (WINDOW, TURNS)
+        } else {
+            (case.bytes, 1)
+        };
         let staging = (0..count)
             .map(|_| match case.way {
                 Way::Up => buffer(size, Usage::MAP_WRITE | Usage::COPY_SRC, true),
@@ -188,8 +192,7 @@ impl Raw {
                 self.wait(submitted);
                 let staging = &self.staging[done % ahead];
                 let view = staging.get_mapped_range(..self.piece).unwrap();
-                self.system[self.to[done] as usize..][..self.piece as usize]
-                    .copy_from_slice(&view);
+                self.system[self.to[done] as usize..][..self.piece as usize].copy_from_slice(&view);
                 drop(view);
                 staging.unmap();
             }

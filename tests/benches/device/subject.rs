@@ -52,7 +52,10 @@ impl Subject {
             timelines,
             value: 0,
         };
-        subject.device().map_dma(&[Segment::system(0, system)]).unwrap();
+        subject
+            .device()
+            .map_dma(&[Segment::system(0, system)])
+            .unwrap();
         subject
     }
 
@@ -81,7 +84,9 @@ impl Subject {
         self.device().submit(COPY, submission).unwrap();
         let timeline = self.device().properties().engines[0].timeline;
         let value = self.value;
-        self.timelines.wait(Point { timeline, value }, None).unwrap();
+        self.timelines
+            .wait(Point { timeline, value }, None)
+            .unwrap();
         outcome.get().unwrap().clone()
     }
 

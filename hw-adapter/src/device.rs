@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::command::{MemorySpace, Segment, Submission};
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
+use crate::shader::{ShaderError, ShaderId};
 use crate::timeline::{TimelineId, WaitError};
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -215,6 +216,28 @@ pub trait Device: Send + Sync + Debug {
     /// [`DeviceError::UnknownVm`], [`DeviceError::NotAPage`], [`DeviceError::OutsideVm`],
     /// [`DeviceError::PageTableMemory`].
     fn reserve_ptes(&self, vm: VmId, address: u64, bytes: u64) -> Result<(), DeviceError>;
+
+    /// Takes a shader in WGSL, whose entry point is `main`, for jobs to run. It reaches memory by
+    /// address: `gmm_load(address) -> u32`, `gmm_store(address, u32)`, where an address is a
+    /// `vec2<u32>`, the lower half first, and a multiple of 4. `gmm_at(range, offset)` is an
+    /// address in a range of the call, `gmm_bytes(range)` the length of it, and `gmm_arg(number)`
+    /// an argument. No other name may begin with `gmm`, and there are no bindings of its own.
+    ///
+    /// # Errors
+    /// [`ShaderError::Unsupported`] unless a device says otherwise, [`ShaderError::Invalid`],
+    /// [`ShaderError::Device`].
+    fn load_shader(&self, source: &str) -> Result<ShaderId, ShaderError> {
+        let _ = source;
+        Err(ShaderError::Unsupported)
+    }
+
+    /// Forgets a shader: a job that has not begun ends with [`DeviceError::UnknownShader`].
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownShader`].
+    fn unload_shader(&self, shader: ShaderId) -> Result<(), DeviceError> {
+        Err(DeviceError::UnknownShader(shader))
+    }
 
     /// What an address space holds now.
     ///

@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use crate::command::{MemorySpace, Segment};
 use crate::device::EngineId;
+use crate::shader::ShaderId;
 use crate::timeline::{Point, TimelineId};
 use crate::vm::{Access, PAGE_BYTES, VM_ADDRESS_BITS, VmFaultReason, VmId};
 
@@ -277,6 +278,9 @@ pub enum DeviceError {
         "no GPU adapter was found that fits; without a GPU, Debian's mesa-vulkan-drivers (and libvulkan1) has one that runs on the CPU"
     )]
     NoAdapter,
+    /// No such shader, or the device runs none.
+    #[error("there is no {0} on this device")]
+    UnknownShader(ShaderId),
     /// A GPU, or the device an embedder made of it, can do less than is asked for.
     #[error("the GPU's limit {limit} is {has}, and {needed} is needed")]
     LimitTooSmall {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::command::{Check, MemorySpace, Segment};
 use crate::pattern::PatternKey;
+use crate::shader::ShaderCall;
 
 /// What addresses, lengths and offsets of page table entries are multiples of, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
@@ -94,8 +95,8 @@ pub enum Backing {
     },
 }
 
-/// A job: a built-in kernel on addresses of one address space.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A job: a kernel on addresses of one address space.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// The address space.
     pub vm: VmId,
@@ -105,16 +106,16 @@ pub struct Launch {
     pub kernel: VmKernel,
 }
 
-/// A built-in kernel on virtual addresses.
+/// A kernel on virtual addresses.
 ///
 /// # Units
 /// Addresses need no alignment. Elements and words are little-endian.
 ///
 /// # Bounds
-/// A kernel works in ascending order, in pieces of at most 1 MiB: each is translated and
-/// registered when it begins. What a copy reads and writes may be the same bytes; then a piece
-/// is read before it is written.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A built-in kernel works in ascending order, in pieces (1 MiB in `sim`, 16 MiB on a GPU): each
+/// is translated and registered when it begins. What a copy reads and writes may be the same
+/// bytes; then 1 MiB is read before it is written.
+#[derive(Clone, Debug, PartialEq)]
 pub enum VmKernel {
     /// Copies.
     Copy {
@@ -200,6 +201,8 @@ pub enum VmKernel {
         /// How much of the old content is compared.
         check: Check,
     },
+    /// Runs a shader of a user, in no order and all at once.
+    Shader(Arc<ShaderCall>),
 }
 
 /// Addresses that a kernel may touch.
@@ -225,11 +228,12 @@ impl VmKernel {
             VmKernel::WritePattern { .. } => "write-pattern",
             VmKernel::CheckPattern { .. } => "check-pattern",
             VmKernel::Rewrite { .. } => "rewrite",
+            VmKernel::Shader(_) => "shader",
         }
     }
 
     /// Every range that the kernel may touch, empty ones left out: what it reads first.
-    pub fn ranges(&self) -> impl Iterator<Item = VmRange> + use<> {
+    pub fn ranges(&self) -> impl Iterator<Item = VmRange> + use<'_> {
         let range = |address, bytes, write| VmRange {
             address,
             bytes,
@@ -266,8 +270,14 @@ impl VmKernel {
             }
             VmKernel::CheckPattern { src, bytes, .. } => [range(src, bytes, false), none, none],
             VmKernel::Rewrite { at, bytes, .. } => [range(at, bytes, true), none, none],
+            VmKernel::Shader(_) => [none; 3],
         };
-        ranges.into_iter().filter(|range| range.bytes > 0)
+        let more = match self {
+            VmKernel::Shader(call) => call.ranges.as_slice(),
+            _ => &[],
+        };
+        let ranges = ranges.into_iter().chain(more.iter().copied());
+        ranges.filter(|range| range.bytes > 0)
     }
 }
 

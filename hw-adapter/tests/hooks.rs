@@ -269,7 +269,7 @@ fn a_hook_may_be_the_last_to_know_the_device() {
         )
     };
     control.hold(COPY).unwrap();
-    let point = point(&sim, COPY, 1);
+    let point = point(&*sim, COPY, 1);
     let hooks = hook as Arc<dyn Hooks>;
     sim.submit(COPY, Submission::default().signal(1).hooks(&hooks))
         .unwrap();

@@ -97,15 +97,15 @@ fn a_job_fails_and_hangs_by_rule() {
     };
     let ring = EngineId(2);
     assert_eq!(
-        perform(&sim, ring, job(fill)),
+        perform(&sim, ring, job(fill.clone())),
         failed(DeviceError::Injected)
     );
     let bytes = bytes_of(&sim, &[Segment::vram(0, 64)]);
     assert!(bytes[16..32].iter().all(|byte| *byte == 0xdb) && bytes[32..] == [0; 32]);
     // Nothing in progress.
     sim.reset_engine(ring).unwrap();
-    let hung = submit(&sim, ring, job(fill));
-    let behind = submit(&sim, ring, job(fill));
+    let hung = submit(&sim, ring, job(fill.clone()));
+    let behind = submit(&sim, ring, job(fill.clone()));
     until(|| control.hung(ring).unwrap());
     sim.reset_engine(COPY).unwrap();
     assert!(hung.get().is_none());
@@ -131,7 +131,7 @@ fn an_engine_reset_ends_a_job_at_work_and_no_copy() {
             generation: 0,
         },
     };
-    let outcome = submit(&sim, COMPUTE, job(fill));
+    let outcome = submit(&sim, COMPUTE, job(fill.clone()));
     let behind = submit(&sim, COMPUTE, Command::Nop);
     until(|| sim.statistics().engines[1].bytes_run > 0);
     // Page tables change and translations are forgotten while it works.
@@ -141,7 +141,7 @@ fn an_engine_reset_ends_a_job_at_work_and_no_copy() {
     assert_eq!(*outcome.wait(TIME).unwrap(), failed(DeviceError::Reset));
     assert_eq!(*behind.wait(TIME).unwrap(), OutcomeValue::Done);
     // The destruction of its address space ends it too.
-    let outcome = submit(&sim, COMPUTE, job(fill));
+    let outcome = submit(&sim, COMPUTE, job(fill.clone()));
     until(|| control.queued(COMPUTE).unwrap() == 0);
     sim.destroy_vm(VM).unwrap();
     assert_eq!(
@@ -187,7 +187,9 @@ fn pages_move_under_jobs() {
         let mut wrong = 0;
         for round in 0..200_u64 {
             let next = homes[(round % 2) as usize];
-            let jobs: Vec<_> = (0..3).map(|_| submit(&sim, ring, job(check))).collect();
+            let jobs: Vec<_> = (0..3)
+                .map(|_| submit(&sim, ring, job(check.clone())))
+                .collect();
             let order: Vec<u64> = (0..pages).map(|n| (n * 7 + round) % pages).collect();
             for n in order {
                 let page = Segment::vram(next.offset + n * PAGE, PAGE);
@@ -205,7 +207,7 @@ fn pages_move_under_jobs() {
                 assert!(matches!(done, OutcomeValue::Checked(report) if report.is_clean()));
             }
             perform(&sim, COPY, fill(&[other], 0));
-            if let OutcomeValue::Checked(report) = perform(&sim, ring, job(check)) {
+            if let OutcomeValue::Checked(report) = perform(&sim, ring, job(check.clone())) {
                 wrong += report.corrupt_bytes;
             }
             perform(&sim, COPY, write_pattern(&[other], key));

@@ -36,7 +36,7 @@ fn each_way(test: impl Fn(&Bench)) {
 #[test]
 fn jobs_do_what_the_model_does() {
     each_way(|bench| {
-        kernels::jobs_do_what_the_model_does(&bench.device, 280);
+        kernels::jobs_do_what_the_model_does(&bench.device, 150);
     });
 }
 

@@ -85,7 +85,12 @@ pub(crate) fn damage(host: &dyn Host, damaged: &Launch, counters: &Counters, byt
             pattern: u64::from_ne_bytes([byte; 8]),
         };
         // It fails anyway.
-        let _ = launch(host, &Launch { kernel, ..*damaged }, counters, &|| Ok(()));
+        let damage = Launch {
+            vm: damaged.vm,
+            job: damaged.job,
+            kernel,
+        };
+        let _ = launch(host, &damage, counters, &|| Ok(()));
     }
 }
 
@@ -93,6 +98,8 @@ impl<'a> Job<'a> {
     fn run(&self) -> Result<OutcomeValue, DeviceError> {
         let done = |()| OutcomeValue::Done;
         match self.launch.kernel {
+            // It is for those that can run it.
+            VmKernel::Shader(ref call) => Err(DeviceError::UnknownShader(call.shader)),
             VmKernel::Copy { src, dst, bytes } => self.copy(src, dst, bytes).map(done),
             VmKernel::Fill {
                 dst,

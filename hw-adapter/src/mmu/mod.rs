@@ -1,10 +1,12 @@
 //! The MMU of a device: address spaces with page tables, and jobs that go through them.
 
 mod budget;
-pub(crate) mod changes;
+mod changes;
 mod lanes;
 mod launch;
 mod pte;
+#[cfg(feature = "wgpu")]
+mod shown;
 mod space;
 mod table;
 mod tlb;
@@ -20,12 +22,18 @@ use crate::vm::{PteWrite, VmId};
 
 use crate::statistics::add;
 use budget::Budget;
-#[cfg(feature = "wgpu")]
-pub(crate) use launch::perform;
+
 pub(crate) use launch::{Host, damage, launch};
 pub(crate) use space::{Space, Window};
+pub(crate) use table::Leaf;
 use table::Pages;
-pub(crate) use table::{Leaf, PAGE};
+#[cfg(feature = "wgpu")]
+pub(crate) use {
+    changes::Changes,
+    launch::perform,
+    shown::{Entries, regions},
+    table::PAGE,
+};
 
 /// Contiguous bytes behind addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,17 +23,17 @@ use super::{Counters, Piece};
 /// Locks are taken in the order of the fields.
 pub(crate) struct Space {
     pub(crate) id: VmId,
-    start: u64,
-    end: u64,
+    pub(super) start: u64,
+    pub(super) end: u64,
     /// It was destroyed.
     gone: AtomicBool,
     /// Held for reading while a piece of a job uses translations: whoever holds it for writing
     /// knows that none is in use.
     gate: RwLock<()>,
     tlb: Mutex<Tlb>,
-    table: RwLock<Table>,
+    pub(super) table: RwLock<Table>,
     /// For who copies the table; jobs then walk it each time.
-    changes: Option<Mutex<Changes>>,
+    pub(super) changes: Option<Mutex<Changes>>,
     /// Grows with every change of the table, under its lock.
     version: AtomicU64,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Window {
     pub(crate) fault: Option<VmFaultReason>,
 }
 
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -166,28 +166,6 @@ impl Space {
         }
     }
 
-    /// Lets `work` copy what has changed since the last time. Without an error it has.
-    pub(crate) fn changes<T, E>(
-        &self,
-        work: impl FnOnce(&Table, &Changes) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let table = read(&self.table);
-        let Some(changes) = &self.changes else {
-            return work(&table, &Changes::default());
-        };
-        let mut changes = lock(changes);
-        let result = work(&table, &changes);
-        if result.is_ok() {
-            *changes = Changes::default();
-        }
-        result
-    }
-
-    /// Where its addresses begin and end.
-    pub(crate) fn bounds(&self) -> (u64, u64) {
-        (self.start, self.end)
-    }
-
     /// Lets a job use translations until the answer is dropped.
     ///
     /// # Errors
@@ -273,22 +251,6 @@ impl Space {
         window
     }
 
-    /// What can be read of a range, in order; what cannot is left out. The caller has entered.
-    #[cfg(feature = "wgpu")]
-    pub(crate) fn present(&self, address: u64, bytes: u64, counters: &Counters) -> Window {
-        let mut all = Window::default();
-        let end = address.saturating_add(bytes).min(self.end);
-        let mut at = address.max(self.start);
-        while at < end {
-            at = read(&self.table).next(at, end);
-            let part = self.translate(at, end.saturating_sub(at), Access::Read, counters);
-            at += part.bytes.max(u64::from(at < end));
-            all.bytes += part.bytes;
-            part.pieces.into_iter().for_each(|piece| all.push(piece));
-        }
-        all
-    }
-
     /// See [`Device::vm_report`](crate::Device::vm_report).
     pub(crate) fn report(&self) -> VmReport {
         let table = read(&self.table);
@@ -316,7 +278,7 @@ impl Space {
 }
 
 impl Window {
-    fn push(&mut self, piece: Piece) {
+    pub(super) fn push(&mut self, piece: Piece) {
         match self.pieces.last_mut() {
             Some(last) if last.next_place() == piece.place => last.bytes += piece.bytes,
             _ => self.pieces.push(piece),

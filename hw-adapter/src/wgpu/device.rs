@@ -7,6 +7,7 @@ use crate::device::{Device, DeviceProperties, EngineId, Fault};
 use crate::engine::Engine;
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
+use crate::shader::{ShaderError, ShaderId};
 use crate::timeline::WaitError;
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -80,6 +81,16 @@ impl Device for WgpuDevice {
 
     fn reserve_ptes(&self, vm: VmId, address: u64, bytes: u64) -> Result<(), DeviceError> {
         self.shared.mmu.space(vm)?.reserve(address, bytes)
+    }
+
+    fn load_shader(&self, source: &str) -> Result<ShaderId, ShaderError> {
+        let shared = &self.shared;
+        shared.shaders.load(&shared.context(), source)
+    }
+
+    fn unload_shader(&self, shader: ShaderId) -> Result<(), DeviceError> {
+        let shared = &self.shared;
+        shared.shaders.unload(&shared.context(), shader)
     }
 
     fn vm_report(&self, vm: VmId) -> Result<VmReport, DeviceError> {

@@ -66,6 +66,7 @@ pub(crate) struct Shared {
     context: RwLock<Arc<Context>>,
     /// What a lost device is made of again; an embedder's device is not made again.
     adapter: Option<wgpu::Adapter>,
+    shaders: kernels::Shaders,
     chunk_bytes: u64,
     /// Whether what is contiguous in a chunk is bound without a walk.
     bind_direct: bool,
@@ -154,6 +155,7 @@ impl WgpuDevice {
             stages,
             context: RwLock::new(Arc::new(context)),
             adapter,
+            shaders: kernels::Shaders::default(),
             chunk_bytes,
             bind_direct: config.bind_direct,
             timeout: config.timeout,

@@ -72,6 +72,7 @@ impl Model {
             words
         };
         match kernel {
+            VmKernel::Shader(_) => panic!("the model knows no shaders"),
             VmKernel::Copy { src, dst, bytes } => {
                 for n in 0..bytes {
                     self.store(dst + n, self.load(src + n)?)?;

@@ -193,8 +193,8 @@ pub(crate) fn jobs_do_what_the_model_does(device: &dyn Device, rounds: u32) -> u
             };
             perform(device, COPY, write);
         }
-        let expected = model.run(kernel);
-        let value = run(device, kernel);
+        let expected = model.run(kernel.clone());
+        let value = run(device, kernel.clone());
         let index = names
             .iter()
             .position(|name| *name == kernel.name())

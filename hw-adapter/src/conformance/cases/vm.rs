@@ -220,7 +220,7 @@ pub(super) fn translations_are_forgotten_on_demand(bench: &mut Bench) -> Verdict
             ..page
         });
         map(bench, &[entries(AT, &page, false)])?;
-        equal("copy", &run(bench, copy)?, &OutcomeValue::Done)?;
+        equal("copy", &run(bench, copy.clone())?, &OutcomeValue::Done)?;
         let expected = if round % 2 == 0 {
             data.clone()
         } else {
@@ -288,7 +288,7 @@ pub(super) fn address_spaces_begin_and_end(bench: &mut Bench) -> Verdict {
     let refused = bench.device().cpu().perform(&Command::Launch(Launch {
         vm: VM,
         job: JOB,
-        kernel,
+        kernel: kernel.clone(),
     }));
     equal("job by cpu", &refused, &Err(DeviceError::CpuRefused))?;
     bench.device().reset()?;

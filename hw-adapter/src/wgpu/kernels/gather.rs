@@ -34,7 +34,7 @@ impl Job<'_> {
         // Shaders count the bytes of a range in 32 bits.
         let small = (array + src % PAGE) < u64::from(u32::MAX);
         if !aligned || !small {
-            return self.by_cpu(self.launch.kernel);
+            return self.by_cpu(self.launch.kernel.clone());
         }
         let mut done = 0;
         while done < count {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::command::Check;
 use crate::error::DeviceError;
-use crate::mmu::{self, Space, Window};
+use crate::mmu::{self, PAGE, Space, Window};
 use crate::outcome::OutcomeValue;
 use crate::pattern::{CheckReport, PatternKey};
 use crate::statistics::{Counters, add};
@@ -14,7 +14,8 @@ use super::super::Shared;
 use super::super::context::Context;
 use super::super::jobs::Jobs;
 use super::piece::{Piece, Range, Told};
-use super::{Entry, halves};
+use super::pipelines::most_slots;
+use super::{Entry, Mode, halves};
 
 /// How much a job does at once, in bytes: so much that a submit costs little beside it.
 const PIECE: u64 = 16 << 20;
@@ -26,6 +27,7 @@ pub(super) struct Job<'a> {
     pub(super) space: &'a Space,
     pub(super) launch: &'a Launch,
     counters: &'a Counters,
+    limits: wgpu::Limits,
     /// Whether it goes on; asked before every piece.
     pub(super) go: &'a dyn Fn() -> Result<(), DeviceError>,
     /// Does on the CPU what the shaders do not.
@@ -44,6 +46,7 @@ pub(in super::super) fn launch(
     let job = Job {
         shared,
         context: Arc::clone(&cpu.context),
+        limits: cpu.context.device.limits(),
         space: &space,
         launch,
         counters,
@@ -68,6 +71,7 @@ impl Job<'_> {
     fn run(&self) -> Result<OutcomeValue, DeviceError> {
         let done = |()| OutcomeValue::Done;
         match self.launch.kernel {
+            VmKernel::Shader(ref call) => self.shader(call).map(done),
             VmKernel::Copy { src, dst, bytes } => {
                 let part = |src, dst, bytes| VmKernel::Copy { src, dst, bytes };
                 self.pair((src, dst), bytes, (Entry::Copy, [0; 8]), &part)
@@ -146,7 +150,11 @@ impl Job<'_> {
             (self.go)()?;
             let _entered = self.space.enter()?;
             let at = address.saturating_add(done);
-            let window = self.translate(at, PIECE.min(bytes - done), plan.access);
+            let mut window = self.translate(at, PIECE.min(bytes - done), plan.access);
+            while let Some(less) = self.less(&[&window]) {
+                window.cut(less);
+                window.fault = None;
+            }
             let range = Range::new(at, &window, plan.access);
             let mut piece = Piece::new(vec![range], window.bytes, 0);
             piece.write_only = plan.write_only;
@@ -174,7 +182,7 @@ impl Job<'_> {
     ) -> Result<(), DeviceError> {
         let elements = entry.0 == Entry::Saxpy;
         if elements && (from % 4 != 0 || to % 4 != 0) {
-            return self.by_cpu(self.launch.kernel);
+            return self.by_cpu(self.launch.kernel.clone());
         }
         let mut done = 0;
         while done < bytes {
@@ -184,11 +192,16 @@ impl Job<'_> {
             let mut read = self.translate(src, PIECE.min(bytes - done), Access::Read);
             // The destination's fault comes first, or there is none.
             let mut look = read.fault.map(|_| (0, read.bytes));
-            let write = self.translate(dst, read.bytes, Access::Write);
+            let mut write = self.translate(dst, read.bytes, Access::Write);
             if write.fault.is_some() {
                 look = Some((1, write.bytes));
             }
             read.cut(write.bytes);
+            while let Some(less) = self.less(&[&read, &write]) {
+                read.cut(less);
+                write.cut(less);
+                look = None;
+            }
             let ranges = vec![
                 Range::new(src, &read, Access::Read),
                 Range::new(dst, &write, Access::Write),
@@ -234,6 +247,19 @@ impl Job<'_> {
         Ok(OutcomeValue::Checksum(sum))
     }
 
+    /// How much less a piece must be, if its chunks are more than can be bound.
+    fn less(&self, windows: &[&Window]) -> Option<u64> {
+        let mut chunks = Vec::new();
+        for window in windows {
+            chunks.extend(window.chunks(self.context.chunk_bytes));
+        }
+        chunks.sort_unstable();
+        chunks.dedup();
+        let bytes = windows.iter().map(|window| window.bytes).min()?;
+        let most = most_slots(Mode::Walk, &self.limits);
+        (chunks.len() > most && bytes > PAGE).then(|| (bytes / 2).next_multiple_of(PAGE))
+    }
+
     pub(super) fn translate(&self, address: u64, bytes: u64, access: Access) -> Window {
         let counters = &self.shared.mmu.counters;
         self.space.translate(address, bytes, access, counters)
@@ -271,8 +297,9 @@ impl Job<'_> {
     /// Runs a kernel, or a part of it, on the CPU. The caller has not entered.
     pub(super) fn by_cpu(&self, kernel: VmKernel) -> Result<(), DeviceError> {
         let launch = Launch {
+            vm: self.launch.vm,
+            job: self.launch.job,
             kernel,
-            ..*self.launch
         };
         mmu::perform(self.cpu, &launch, self.counters, self.go).map(drop)
     }

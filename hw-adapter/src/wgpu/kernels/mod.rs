@@ -14,14 +14,16 @@ mod piece;
 mod pipelines;
 mod stage;
 mod table;
+mod user;
 
 use crate::error::DeviceError;
+use crate::shader::ShaderCall;
 
-pub(super) use batch::Batch;
 pub(super) use job::launch;
 pub(super) use lists::run;
 pub(super) use pipelines::Kernels;
 pub(super) use table::Images;
+pub(super) use user::Shaders;
 
 /// How a shader finds the place of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +72,7 @@ pub(super) const NONE: u32 = u32::MAX;
 pub(super) const PAGE_WORDS: u32 = 1024;
 
 /// How many ranges a kernel has at most.
-pub(super) const RANGES: usize = 6;
+const RANGES: usize = ShaderCall::RANGES;
 
 /// What a shader is told of a dispatch; see `GmmHeader` in `prelude.wgsl`.
 #[derive(Clone, Copy, Debug)]

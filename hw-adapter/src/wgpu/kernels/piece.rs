@@ -174,19 +174,19 @@ impl Job<'_> {
             stage.whole(piece.bytes);
         }
         self.walking(stage, access, |batch, list| {
-            for range in &piece.ranges {
-                for part in &range.window.pieces {
-                    if let Some((MemorySpace::Vram, offset)) = part.place {
-                        let chunk = self.context.chunk_bytes;
-                        for chunk in offset / chunk..=(offset + part.bytes - 1) / chunk {
-                            batch.slot(chunk);
-                        }
-                    }
-                }
-            }
+            self.bind_all(batch, piece);
             self.fill(batch, piece, list, None);
             Ok(())
         })
+    }
+
+    /// Binds all chunks of what stands behind the ranges.
+    pub(super) fn bind_all(&self, batch: &mut Batch, piece: &Piece<'_>) {
+        for range in &piece.ranges {
+            for chunk in range.window.chunks(self.context.chunk_bytes) {
+                batch.slot(chunk);
+            }
+        }
     }
 
     /// Runs what walks the page table: `work` fills the batch, and is told of the list of staged

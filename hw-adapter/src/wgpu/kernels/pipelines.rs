@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::error::DeviceError;
+use crate::shader::ShaderId;
 use crate::sync::lock;
 
 use super::super::context::Context;
@@ -33,6 +34,8 @@ pub(super) struct Pipeline {
 pub(in super::super) struct Kernels {
     pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
     modules: Mutex<HashMap<(Mode, usize), (wgpu::ShaderModule, wgpu::BindGroupLayout)>>,
+    /// Of users, by the number of slots.
+    pub(super) users: Mutex<HashMap<(ShaderId, usize), Arc<Pipeline>>>,
     pub(super) small: Mutex<Vec<Small>>,
 }
 
@@ -161,12 +164,13 @@ pub(super) fn module(context: &Context, label: &str, text: String) -> wgpu::Shad
         })
 }
 
-/// Makes a pipeline of a shader.
+/// Makes a pipeline of a shader; with `clean`, what its groups share is 0 at first.
 pub(super) fn pipeline(
     context: &Context,
     layout: &wgpu::BindGroupLayout,
     module: &wgpu::ShaderModule,
     entry: &str,
+    clean: bool,
 ) -> wgpu::ComputePipeline {
     let device = &context.device;
     let group = Some(layout);
@@ -181,8 +185,7 @@ pub(super) fn pipeline(
         module,
         entry_point: Some(entry),
         compilation_options: wgpu::PipelineCompilationOptions {
-            // Nothing here is kept from the last group.
-            zero_initialize_workgroup_memory: false,
+            zero_initialize_workgroup_memory: clean,
             ..wgpu::PipelineCompilationOptions::default()
         },
         cache: None,
@@ -215,7 +218,7 @@ impl Kernels {
             })
             .clone();
         let made = Arc::new(Pipeline {
-            pipeline: pipeline(context, &layout, &module, entry.name()),
+            pipeline: pipeline(context, &layout, &module, entry.name(), false),
             layout,
         });
         pipelines.insert(key, Arc::clone(&made));

@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::error::DeviceError;
-use crate::mmu::changes::{Changes, Entries, regions};
-use crate::mmu::{PAGE, Space};
+use crate::mmu::{Changes, Entries, PAGE, Space, regions};
 use crate::sync::lock;
 use crate::vm::VmId;
 

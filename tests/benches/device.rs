@@ -49,7 +49,7 @@ fn measure(case: &str, bytes: u64, mut turns: Vec<Turn<'_>>) -> Vec<Row> {
             let nanos = start.elapsed().as_nanos() as f64;
             // The first one touches memory and fills pools.
             if round > 0 {
-                samples.push(bytes as f64 / nanos);
+                samples.push(bytes as f64 * 1e3 / nanos);
             }
         }
     }
@@ -76,7 +76,7 @@ fn measure(case: &str, bytes: u64, mut turns: Vec<Turn<'_>>) -> Vec<Row> {
         bench: "device",
         case: case.into(),
         subject: (*name).into(),
-        unit: "GB/s",
+        unit: "MB/s",
         samples,
         extra: if index == 0 {
             ratios.clone()

@@ -320,7 +320,7 @@ impl Ring {
             false => hw::Command::Launch(hw::Launch {
                 vm: hw::VmId(job.vm().0),
                 job: job.number,
-                kernel: *job.kernel(),
+                kernel: job.kernel().clone(),
             }),
         };
         let submission = hw::Submission {

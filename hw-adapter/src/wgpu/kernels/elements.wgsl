@@ -30,17 +30,41 @@ fn word_of(pair: Pair, at: u32) -> u32 {
     return gmm_get(pair.second, (at & 4095u) / 4u);
 }
 
-// Four bytes of a pair.
-fn four_at(pair: Pair, at: u32) -> u32 {
-    let shift = (at & 3u) * 8u;
-    let low = word_of(pair, at);
-    if (shift == 0u) {
-        return low;
-    }
-    return (low >> shift) | (word_of(pair, at + 4u) << (32u - shift));
+// The words of a page whose bytes in `range` lie in the first page of a pair end before x; those
+// whose bytes lie in the second one begin at y. Between them may be one that has bytes of both.
+fn split(pair: Pair, range: u32, begin: i32) -> vec2<u32> {
+    let end = i32((pair.number + 1u) << 12u) - i32(gmm_in_page(range)) - begin;
+    return vec2(u32(end) / 4u, u32(end + 3) / 4u);
 }
 
-@compute @workgroup_size(64)
+// Up to four bytes of a pair, byte by byte: what is beside them may be of no page.
+fn bytes_at(pair: Pair, at: u32, mask: u32) -> u32 {
+    var value = 0u;
+    for (var byte = 0u; byte < 4u; byte++) {
+        if (((mask >> (byte * 8u)) & 1u) != 0u) {
+            let source = at + byte;
+            value |= ((word_of(pair, source) >> ((source & 3u) * 8u)) & 0xffu) << (byte * 8u);
+        }
+    }
+    return value;
+}
+
+// Copies whole words, from a page that begins so many bytes before the one that is written.
+fn copy_words(place: GmmPlace, source: GmmPlace, words: vec2<u32>, before: i32) {
+    let shift = (u32(before) & 3u) * 8u;
+    let straight = select(0u, words.y, shift == 0u && source.slot != GMM_NONE);
+    for (var at = words.x; at < straight; at += GROUP) {
+        gmm_put(place, at, gmm_get(source, u32(i32(at * 4u) + before) / 4u));
+    }
+    let shifted = select(words.y, 0u, shift == 0u || source.slot == GMM_NONE);
+    for (var at = words.x; at < shifted; at += GROUP) {
+        let word = u32(i32(at * 4u) + before) / 4u;
+        let low = gmm_get(source, word);
+        gmm_put(place, at, (low >> shift) | (gmm_get(source, word + 1u) << (32u - shift)));
+    }
+}
+
+@compute @workgroup_size(GROUP)
 fn copy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     gmm_look(group.x, thread);
     let place = gmm_page(1u, group.x, thread);
@@ -49,31 +73,41 @@ fn copy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (place.slot == GMM_NONE) {
         return;
     }
-    let shift = i32(gmm_in_page(0u));
-    for (var at = thread; at < 1024u; at += GROUP) {
-        let offset = begin + i32(at * 4u);
-        let mask = inside(offset);
-        if (offset <= -4 || offset >= i32(gmm.work.x)) {
-            continue;
+    let words = whole_words(begin);
+    let parts = split(pair, 0u, begin);
+    // From a word of the page that is written to where it comes from, in the first page.
+    let before = begin + i32(gmm_in_page(0u)) - i32(pair.number << 12u);
+    let first = words.x + thread;
+    copy_words(place, pair.first, vec2(first, min(parts.x, words.y)), before);
+    let second = max(parts.y, words.x) + thread;
+    copy_words(place, pair.second, vec2(second, words.y), before - 4096);
+    for (var edge = thread; edge < 3u; edge += GROUP) {
+        var at = edge_word(begin, edge);
+        if (edge == 2u) {
+            let both = parts.x != parts.y && parts.x >= words.x && parts.x < words.y;
+            at = select(GMM_NONE, parts.x, both);
         }
-        if (mask == 0xffffffffu) {
-            gmm_put(place, at, four_at(pair, u32(offset + shift)));
-            continue;
+        if (at != GMM_NONE) {
+            let offset = begin + i32(at * 4u);
+            let source = u32(offset + i32(gmm_in_page(0u)));
+            put_inside(place, at, bytes_at(pair, source, inside(offset)), offset);
         }
-        // Byte by byte at the ends: what is beside them may be of no page.
-        var value = 0u;
-        for (var byte = 0; byte < 4; byte++) {
-            if (((mask >> u32(byte * 8)) & 1u) != 0u) {
-                let source = u32(offset + shift + byte);
-                value |= ((word_of(pair, source) >> ((source & 3u) * 8u)) & 0xffu) << u32(byte * 8);
-            }
-        }
-        put_inside(place, at, value, offset);
+    }
+}
+
+// Adds multiples of words; see `copy_words`.
+fn add_words(place: GmmPlace, source: GmmPlace, words: vec2<u32>, before: i32) {
+    let factor = bitcast<f32>(gmm.told[0].x);
+    let last = select(words.y, 0u, source.slot == GMM_NONE);
+    for (var at = words.x; at < last; at += GROUP) {
+        let x = bitcast<f32>(gmm_get(source, u32(i32(at * 4u) + before) / 4u));
+        let y = bitcast<f32>(gmm_get(place, at));
+        gmm_put(place, at, bitcast<u32>(y + factor * x));
     }
 }
 
 // Elements are whole words. `told[0].x` is the factor.
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn saxpy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     gmm_look(group.x, thread);
     let place = gmm_page(1u, group.x, thread);
@@ -82,16 +116,13 @@ fn saxpy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     if (place.slot == GMM_NONE) {
         return;
     }
-    let factor = bitcast<f32>(gmm.told[0].x);
-    for (var at = thread; at < 1024u; at += GROUP) {
-        let offset = begin + i32(at * 4u);
-        if (offset < 0 || offset >= i32(gmm.work.x)) {
-            continue;
-        }
-        let x = bitcast<f32>(word_of(pair, u32(offset) + gmm_in_page(0u)));
-        let y = bitcast<f32>(gmm_get(place, at));
-        gmm_put(place, at, bitcast<u32>(y + factor * x));
-    }
+    let words = whole_words(begin);
+    let parts = split(pair, 0u, begin);
+    let before = begin + i32(gmm_in_page(0u)) - i32(pair.number << 12u);
+    let first = words.x + thread;
+    add_words(place, pair.first, vec2(first, min(parts.x, words.y)), before);
+    let second = max(parts.y, words.x) + thread;
+    add_words(place, pair.second, vec2(second, words.y), before - 4096);
 }
 
 // The element of the array (range 1) that an index names: its place if it can be used.
@@ -106,7 +137,7 @@ fn element(index: u32) -> GmmPlace {
 }
 
 // `gmm_out`: the number of the first element that cannot be gathered.
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn gather_check(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let begin = begin_of(2u, group.x);
     let pair = pair_of(0u, begin, thread);
@@ -122,7 +153,7 @@ fn gather_check(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocati
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(GROUP)
 fn gather(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     gmm_look(group.x, thread);
     let place = gmm_page(2u, group.x, thread);

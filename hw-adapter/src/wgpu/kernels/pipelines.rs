@@ -72,7 +72,7 @@ fn fixed(mode: Mode) -> &'static [(&'static str, &'static str)] {
 }
 
 /// The text that comes before kernels: what is bound, and how memory is reached.
-pub(super) fn prelude(mode: Mode, slots: usize) -> String {
+pub(super) fn prelude(mode: Mode, slots: usize, group: u32) -> String {
     let mut text = String::new();
     let bindings = fixed(mode);
     for (binding, (name, class)) in bindings.iter().enumerate() {
@@ -94,7 +94,7 @@ pub(super) fn prelude(mode: Mode, slots: usize) -> String {
     if mode == Mode::Walk {
         memory(slots, "gmm_stage");
     }
-    text += &format!("const GMM_STAGE = {slots}u;\n");
+    text += &format!("const GMM_STAGE = {slots}u;\nconst GROUP = {group}u;\n");
     text += include_str!("prelude.wgsl");
     text += &format!(
         "
@@ -120,6 +120,14 @@ fn gmm_put(place: GmmPlace, word: u32, value: u32) {{
         Mode::Walk => concat!(include_str!("places.wgsl"), include_str!("walk.wgsl")),
     };
     text
+}
+
+/// How many threads work on a page: as many as a CPU's vectors are wide, or a GPU's are.
+pub(super) fn group(context: &Context) -> u32 {
+    match context.device.adapter_info().device_type {
+        wgpu::DeviceType::Cpu => 8,
+        _ => 64,
+    }
 }
 
 /// Makes the layout of what is bound.
@@ -210,7 +218,7 @@ impl Kernels {
         let (module, layout) = modules
             .entry((mode, slots))
             .or_insert_with(|| {
-                let text = prelude(mode, slots)
+                let text = prelude(mode, slots, group(context))
                     + include_str!("bytes.wgsl")
                     + include_str!("elements.wgsl");
                 let module = module(context, "gpumm kernels", text);

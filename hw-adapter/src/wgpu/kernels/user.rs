@@ -15,7 +15,7 @@ use super::super::context::Context;
 use super::batch::Shader;
 use super::job::Job;
 use super::piece::{Piece, Range};
-use super::pipelines::{Pipeline, check_slots, layout, module, pipeline, prelude};
+use super::pipelines::{Pipeline, check_slots, group, layout, module, pipeline, prelude};
 use super::stage::Stage;
 use super::{Header, Mode, NONE, within};
 
@@ -82,7 +82,7 @@ impl Shaders {
 
 /// Compiles a shader of a user.
 fn make(context: &Context, slots: usize, source: &str) -> Result<Pipeline, ShaderError> {
-    let before = prelude(Mode::Walk, slots) + include_str!("user.wgsl");
+    let before = prelude(Mode::Walk, slots, group(context)) + include_str!("user.wgsl");
     let lines = before.lines().count() as u32;
     let mut told = None;
     let made = context.guarded(|| {

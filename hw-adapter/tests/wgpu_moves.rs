@@ -311,3 +311,84 @@ fn what_does_not_fit_into_staging_memory_at_once_is_moved_whole() {
         );
     }
 }
+
+#[test]
+fn pages_that_fill_a_range_in_any_order_are_moved_both_ways() {
+    if !has_gpu() {
+        return;
+    }
+    let (page, pages) = (4096, 1024);
+    let bytes = page * pages;
+    let mut config = WgpuConfig::new("gpu", bytes);
+    config.chunk_bytes = Some(bytes / 4);
+    let bench = Bench::new(config, 2 * bytes);
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut shuffled = |segment: fn(u64, u64) -> Segment, base: u64| -> Vec<Segment> {
+        let mut places: Vec<u64> = (0..pages).collect();
+        random.shuffle(&mut places);
+        let segments = places.iter();
+        segments.map(|at| segment(base + at * page, page)).collect()
+    };
+    let lists = [
+        shuffled(Segment::system, 0),
+        shuffled(Segment::vram, 0),
+        shuffled(Segment::system, bytes),
+    ];
+    let mut data = vec![0; bytes as usize];
+    let key = PatternKey {
+        buffer: 2,
+        generation: 9,
+    };
+    pattern::write(&mut data, 0, key);
+    bench.write(0, &lists[0], 0, &data);
+    for pair in lists.windows(2) {
+        bench.done(
+            0,
+            Command::Copy {
+                src: (&*pair[0]).into(),
+                dst: (&*pair[1]).into(),
+                src_offset: 0,
+                dst_offset: 0,
+                bytes,
+            },
+        );
+    }
+    // Where the pages lie, and what they are together.
+    for (at, segment) in (0..).zip(&lists[1]) {
+        let found = bench.read(0, &[*segment], 0, 16);
+        assert_eq!(found, data[at * page as usize..][..16], "page {at}");
+    }
+    assert!(bench.read(0, &lists[2], 0, bytes) == data);
+}
+
+#[test]
+fn words_that_two_windows_change_keep_the_bytes_of_both() {
+    if !has_gpu() {
+        return;
+    }
+    let (piece, pieces) = (7, 3000);
+    let bytes = piece * pieces;
+    let mut config = WgpuConfig::new("gpu", 32 << 10);
+    config.chunk_bytes = Some(8192);
+    let bench = Bench::new(config, 64 << 10);
+    // Scattered there, one after the other here: every piece shares a word with the next one.
+    let scattered: Vec<_> = (0..pieces)
+        .map(|at| Segment::system(at * 16 + 5, piece))
+        .collect();
+    let whole = [Segment::vram(3, bytes)];
+    let data: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+    bench.write(0, &scattered, 0, &data);
+    bench.done(
+        0,
+        Command::Copy {
+            src: scattered.into(),
+            dst: whole.into(),
+            src_offset: 0,
+            dst_offset: 0,
+            bytes,
+        },
+    );
+    assert!(bench.read(0, &whole, 0, bytes) == data);
+    let around = [Segment::vram(0, 3), Segment::vram(3 + bytes, 8)];
+    assert_eq!(bench.read(0, &around, 0, 11), [0; 11]);
+}

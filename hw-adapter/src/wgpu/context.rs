@@ -12,7 +12,7 @@ use crate::sync::lock;
 
 use super::Shared;
 use super::kernels::{Images, Kernels};
-use super::staging::{MAP_PATIENCE, Mapping, NOT_MAPPED, Pool, Use};
+use super::staging::Pool;
 
 /// Tells that a wgpu device is lost.
 #[derive(Debug, Default)]
@@ -144,6 +144,14 @@ impl Context {
         chunk
     }
 
+    /// Those of some chunks that are not there yet.
+    pub(super) fn absent(&self, indices: &[u64]) -> Vec<u64> {
+        let chunks = lock(&self.chunks);
+        let there = |index: &&u64| matches!(chunks.get(**index as usize), Some(Some(_)));
+        let absent = indices.iter().filter(|index| !there(index));
+        absent.copied().collect()
+    }
+
     /// Makes chunks that are not there, so that what comes does not fail for memory.
     ///
     /// # Errors
@@ -172,11 +180,31 @@ impl Context {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> wgpu::Buffer {
+        self.create(label, bytes, usage, false)
+    }
+
+    /// Makes a buffer that is mapped. Only inside [`Context::guarded`].
+    pub(super) fn mapped(
+        &self,
+        label: &'static str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> wgpu::Buffer {
+        self.create(label, bytes, usage, true)
+    }
+
+    fn create(
+        &self,
+        label: &'static str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        mapped: bool,
+    ) -> wgpu::Buffer {
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
             usage,
-            mapped_at_creation: false,
+            mapped_at_creation: mapped,
         })
     }
 
@@ -247,33 +275,9 @@ impl Context {
         }
     }
 
-    /// Submits what fills a buffer, waits, and gives its first bytes to `work`.
-    pub(super) fn read_back<T>(
-        &self,
-        encoder: wgpu::CommandEncoder,
-        buffer: &wgpu::Buffer,
-        bytes: u64,
-        work: impl FnOnce(&[u8]) -> Result<T, DeviceError>,
-    ) -> Result<T, DeviceError> {
-        let index = self.queue.submit([encoder.finish()]);
-        let mapping = Mapping::of(buffer, wgpu::MapMode::Read, bytes);
-        self.wait(index)?;
-        mapping.wait(MAP_PATIENCE)?;
-        let view = buffer.get_mapped_range(..bytes).map_err(|_| NOT_MAPPED)?;
-        let result = work(&view);
-        drop(view);
-        buffer.unmap();
-        result
-    }
-
     /// A buffer to upload from, mapped. Only inside [`Context::guarded`].
     pub(super) fn upload(&self, bytes: u64) -> Result<wgpu::Buffer, DeviceError> {
-        let buffer = self.pool.take(self, Use::Upload, bytes);
-        let mapping = Mapping::of(&buffer, wgpu::MapMode::Write, bytes);
-        // Nobody uses the buffer, so it is mapped at once.
-        let _ = self.device.poll(wgpu::PollType::Poll);
-        mapping.wait(MAP_PATIENCE)?;
-        Ok(buffer)
+        self.pool.take_mapped(self, bytes)
     }
 }
 

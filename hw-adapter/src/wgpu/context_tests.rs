@@ -5,6 +5,11 @@ use crate::wgpu::{AdapterChoice, adapters};
 
 /// On any GPU; `None`, said aloud, where there is none. Under `CI` that is a failure.
 pub(in crate::wgpu) fn context() -> Option<Context> {
+    context_of(10_000, 4096)
+}
+
+/// As [`context`], with so much vram in chunks of so many bytes.
+pub(in crate::wgpu) fn context_of(vram_bytes: u64, chunk_bytes: u64) -> Option<Context> {
     let adapter = match adapters::choose(&AdapterChoice::Best) {
         Ok(adapter) => adapter,
         Err(error) => {
@@ -15,7 +20,7 @@ pub(in crate::wgpu) fn context() -> Option<Context> {
     };
     let opened = adapters::open(&adapter).unwrap();
     let patience = Duration::from_secs(60);
-    Some(Context::new(opened, 10_000, 4096, patience))
+    Some(Context::new(opened, vram_bytes, chunk_bytes, patience))
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::bulk::{self, Method, Piece};
 use crate::claim::Claim;
 use crate::error::DeviceError;
 
@@ -48,7 +49,16 @@ pub(super) struct Host<'a, 'c> {
     pub(super) input: &'a [u8],
     /// Its answer.
     pub(super) output: &'a mut [u8],
+    /// How many bytes system memory was written by now.
+    pub(super) written: u64,
 }
+
+/// When so many bytes were written, nothing of what comes is left in the caches for whoever reads
+/// it: then it is written around them.
+const AROUND: u64 = 4 << 20;
+
+/// Pieces below this are not worth it.
+const LARGE: u64 = 4096;
 
 const NO_END: DeviceError = DeviceError::Bug("bytes were moved from or to where nothing is");
 
@@ -70,8 +80,9 @@ impl Host<'_, '_> {
         }
         let pattern = match from {
             End::Pattern(word) => {
-                let word = word.to_le_bytes();
-                word.iter().copied().cycle().take(bytes as usize).collect()
+                let mut words = word.to_le_bytes().repeat(bytes.div_ceil(8) as usize);
+                words.truncate(bytes as usize);
+                words
             }
             _ => Vec::new(),
         };
@@ -86,7 +97,14 @@ impl Host<'_, '_> {
             End::System(at) => {
                 let claim = self.system.as_deref_mut().ok_or(NO_END)?;
                 let target = claim.write(at, bytes)?;
-                target.copy_from_slice(source.bytes(from, bytes)?);
+                let source = source.bytes(from, bytes)?;
+                self.written += bytes;
+                if self.written > AROUND && bytes >= LARGE {
+                    let (from, to, bytes) = (0, 0, source.len());
+                    bulk::copy(Method::Stream, target, source, &[Piece { from, to, bytes }]);
+                } else {
+                    target.copy_from_slice(source);
+                }
             }
             End::Shadow(at) => {
                 let claim = self.shadow.as_deref_mut().ok_or(NO_END)?;

@@ -6,7 +6,8 @@
 //! - *Engines*: each has a thread and a queue of its own. They share the one queue of the GPU, so
 //!   commands overlap where they wait for different things, not in the GPU itself. A point is
 //!   reached when the GPU is done.
-//! - *Copies and fills* are done by the GPU, many in one submit, merged where they go on. The
+//! - *Copies and fills* are done by the GPU, many in one submit, merged where they go on; large
+//!   ones in several submits, so that CPU and GPU are at work at once. The
 //!   GPU copies words of 4 bytes: pieces that lie in their words as their destination does are
 //!   fast, words at the ends of others are read, changed and written back, and what is shifted
 //!   within its words goes through host memory.
@@ -25,6 +26,7 @@ mod config;
 mod context;
 mod device;
 mod exec;
+mod flight;
 mod host;
 mod jobs;
 mod kernels;

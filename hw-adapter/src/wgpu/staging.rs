@@ -39,42 +39,100 @@ impl Use {
     }
 }
 
-/// What a buffer that is kept holds, in bytes: more than any window needs.
+/// What the largest buffer that is kept holds, in bytes.
 pub(super) const KEPT: u64 = 32 << 20;
+
+/// The sizes of buffers that are kept: a window of a transfer fits into the second one.
+const SIZES: [u64; 3] = [1 << 20, 4 << 20, KEPT];
 
 /// Below this many bytes a new buffer costs less than a lock and a map.
 const SMALL: u64 = 64 << 10;
 
-/// How many are kept of each use.
+/// How many are kept of each use and size.
 const MOST: usize = 4;
 
 /// Buffers that nobody uses.
 #[derive(Default)]
 pub(super) struct Pool {
-    idle: [Mutex<Vec<wgpu::Buffer>>; 3],
+    idle: [[Mutex<Vec<Idle>>; SIZES.len()]; 3],
 }
 
+/// A buffer with the map that was asked for, if one was.
+type Idle = (wgpu::Buffer, Option<Mapping>);
+
 impl Pool {
-    /// A buffer of at least so many bytes. Only inside [`Context::guarded`].
+    /// A buffer of at least so many bytes, not mapped. Only inside [`Context::guarded`].
     pub(super) fn take(&self, context: &Context, kind: Use, bytes: u64) -> wgpu::Buffer {
-        if !kept(bytes) {
-            return context.buffer(kind.label(), bytes, kind.usage());
+        let size = size(bytes).map_or(bytes, |size| SIZES[size]);
+        let idle = self.pop(kind, bytes);
+        let (buffer, mapping) = idle.unwrap_or_else(|| {
+            let buffer = context.buffer(kind.label(), size, kind.usage());
+            (buffer, None)
+        });
+        if mapping.is_some() {
+            // Also ends a map that was only asked for.
+            buffer.unmap();
         }
-        let idle = lock(&self.idle[kind as usize]).pop();
-        idle.unwrap_or_else(|| context.buffer(kind.label(), KEPT, kind.usage()))
+        buffer
+    }
+
+    /// A buffer of at least so many bytes for uploads, mapped. Only inside
+    /// [`Context::guarded`].
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`].
+    pub(super) fn take_mapped(
+        &self,
+        context: &Context,
+        bytes: u64,
+    ) -> Result<wgpu::Buffer, DeviceError> {
+        let kind = Use::Upload;
+        let Some((buffer, mapping)) = self.pop(kind, bytes) else {
+            let size = size(bytes).map_or(bytes, |size| SIZES[size]);
+            return Ok(context.mapped(kind.label(), size, kind.usage()));
+        };
+        let mapping = mapping.unwrap_or_else(|| Mapping::of_all(&buffer));
+        mapping.poll(&context.device)?;
+        Ok(buffer)
     }
 
     /// Keeps a buffer for later: the GPU is done with it, and it is not mapped.
     pub(super) fn give(&self, kind: Use, buffer: wgpu::Buffer) {
-        let mut idle = lock(&self.idle[kind as usize]);
-        if buffer.size() == KEPT && idle.len() < MOST {
-            idle.push(buffer);
+        self.push(kind, (buffer, None));
+    }
+
+    /// Keeps a buffer for uploads: the GPU may still use it, it was asked to be mapped by
+    /// [`Mapping::of_all`], and there was a poll when the GPU was done with it.
+    pub(super) fn give_mapped(&self, buffer: wgpu::Buffer, mapping: Mapping) {
+        self.push(Use::Upload, (buffer, Some(mapping)));
+    }
+
+    /// Whether a buffer is of a size that is kept.
+    pub(super) fn keeps(buffer: &wgpu::Buffer) -> bool {
+        SIZES.contains(&buffer.size())
+    }
+
+    fn pop(&self, kind: Use, bytes: u64) -> Option<Idle> {
+        lock(&self.idle[kind as usize][size(bytes)?]).pop()
+    }
+
+    fn push(&self, kind: Use, idle: Idle) {
+        let size = SIZES.iter().position(|size| *size == idle.0.size());
+        if let Some(size) = size {
+            let mut all = lock(&self.idle[kind as usize][size]);
+            if all.len() < MOST {
+                all.push(idle);
+            }
         }
     }
 }
 
-fn kept(bytes: u64) -> bool {
-    (SMALL..=KEPT).contains(&bytes)
+/// Which of [`SIZES`] so many bytes get, unless they are too few or too many.
+fn size(bytes: u64) -> Option<usize> {
+    match bytes >= SMALL {
+        true => SIZES.iter().position(|size| *size >= bytes),
+        false => None,
+    }
 }
 
 /// How long a thread that was told of a map may take to tell whose it is.
@@ -92,6 +150,23 @@ impl Mapping {
             let _ = mapped.send(result.is_ok());
         });
         Mapping(told)
+    }
+
+    /// Asks for all bytes of a buffer, to write.
+    pub(super) fn of_all(buffer: &wgpu::Buffer) -> Mapping {
+        Mapping::of(buffer, wgpu::MapMode::Write, buffer.size())
+    }
+
+    /// Waits for it; nobody uses the buffer any more.
+    ///
+    /// # Errors
+    /// [`DeviceError::Driver`].
+    fn poll(self, device: &wgpu::Device) -> Result<(), DeviceError> {
+        if self.0.try_recv() == Ok(true) {
+            return Ok(());
+        }
+        let _ = device.poll(wgpu::PollType::Poll);
+        self.wait(MAP_PATIENCE)
     }
 
     /// Waits for it; the caller has polled, after the GPU was done with the buffer.

@@ -1,25 +1,40 @@
-//! Moves the bytes of a command, window by window, so that staging memory is bounded.
+//! Moves the bytes of a command, window by window: staging memory is bounded, and the CPU moves
+//! bytes of one window while the GPU is at work on another.
+
+use std::collections::VecDeque;
 
 use crate::command::MemorySpace;
 use crate::error::DeviceError;
 use crate::runs::{Run, Runs};
+use crate::sync::lock;
 
 use super::context::Context;
+use super::flight::Flight;
 use super::host::{End, Host};
 use super::window::{WORD, Window};
 
-/// How many bytes pass through staging memory at once; pieces are a part of that.
-const WINDOW: u64 = 16 << 20;
-const PIECE: u64 = 4 << 20;
+/// How many bytes pass through a staging buffer at once; pieces are a part of that. Several times
+/// what a submit costs, and little enough for a cache where the GPU is the CPU.
+const WINDOW: u64 = 2 << 20;
+const PIECE: u64 = 1 << 20;
 
-/// How many parts go over the GPU at once.
-const PARTS: usize = 1 << 15;
+/// How many parts go over the GPU at once: recording them takes several times what a submit does.
+const PARTS: usize = 1 << 8;
+
+/// The same for windows that change words in part, which wait for the GPU in between.
+const WORD_PARTS: usize = 1 << 13;
+
+/// How many windows are on their way when the next one is gathered.
+const AHEAD: usize = 3;
 
 /// Moves bytes; all of them are claimed.
 pub(super) struct Transfer<'a, 'b, 'c> {
     context: &'a Context,
     host: Host<'b, 'c>,
     window: Window,
+    /// Windows that were begun. One may read before an earlier one writes: a transfer writes no
+    /// byte twice, and reads none that it writes.
+    flights: VecDeque<Flight>,
 }
 
 impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
@@ -28,6 +43,7 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
             context,
             host,
             window: Window::default(),
+            flights: VecDeque::new(),
         }
     }
 
@@ -58,7 +74,11 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
             from = from.advance(now);
             to = to.advance(now);
             bytes -= now;
-            if self.window.staged() >= WINDOW || self.window.parts() >= PARTS {
+            let parts = match self.window.changes_words() {
+                true => WORD_PARTS,
+                false => PARTS,
+            };
+            if self.window.staged() >= WINDOW || self.window.parts() >= parts {
                 self.flush()?;
             }
         }
@@ -66,12 +86,35 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
     }
 
     fn flush(&mut self) -> Result<(), DeviceError> {
-        std::mem::take(&mut self.window).flush(self.context, &mut self.host)
+        let window = std::mem::take(&mut self.window);
+        // From before words are read until what changes them is in the queue: what comes later,
+        // of whomever, reads them as they are then.
+        let words = window.changes_words().then(|| lock(&self.context.words));
+        let mut flight = Flight::begin(window, self.context)?;
+        let moved = match words.is_some() || flight.is_ready() {
+            true => flight.go_on(self.context, &mut self.host),
+            false => Ok(()),
+        };
+        drop(words);
+        self.flights.push_back(flight);
+        moved?;
+        self.land(AHEAD)
+    }
+
+    /// Ends windows until so many are on their way.
+    fn land(&mut self, left: usize) -> Result<(), DeviceError> {
+        while self.flights.len() > left
+            && let Some(flight) = self.flights.pop_front()
+        {
+            flight.end(self.context, &mut self.host)?;
+        }
+        Ok(())
     }
 
     /// Everything is moved when this ends.
     pub(super) fn finish(mut self) -> Result<(), DeviceError> {
-        self.flush()
+        self.flush()?;
+        self.land(0)
     }
 
     /// Copies between two lists whose cuts differ.
@@ -110,6 +153,15 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
     }
 }
 
+impl Drop for Transfer<'_, '_, '_> {
+    fn drop(&mut self) {
+        // After a failure the GPU may still be at work on bytes that are claimed until now.
+        if let Some(index) = self.flights.iter().rev().find_map(Flight::submitted) {
+            let _ = self.context.guarded(|| self.context.wait(index));
+        }
+    }
+}
+
 /// Whether the GPU alone moves it, whatever its size.
 fn direct(from: End, to: End, chunk: u64) -> bool {
     match (from, to) {
@@ -136,3 +188,7 @@ fn rest(run: Run, bytes: u64) -> Option<Run> {
         ..run
     })
 }
+
+#[cfg(test)]
+#[path = "transfer_tests.rs"]
+mod tests;

@@ -1,73 +1,73 @@
-//! What goes over the GPU at once: copies gathered, merged, and done in at most two submits.
+//! What goes over the GPU at once: copies gathered and merged, for at most two submits.
 //!
 //! wgpu copies whole words of 4 bytes. A piece of other bounds is cut: what are whole words of
 //! its destination goes as such, and the words at its ends are read, changed and written back.
 
 use std::collections::BTreeMap;
 
-use crate::error::DeviceError;
-use crate::sync::lock;
-
-use super::context::Context;
-use super::host::{End, Host};
-use super::staging::{NOT_MAPPED, Use};
+use super::host::End;
 
 /// What wgpu copies are multiples of, in bytes.
 pub(super) const WORD: u64 = 4;
 
-/// A longer fill repeats a block of so many bytes.
+/// Fills repeat a block of at most so many bytes.
 const BLOCK: u64 = 64 << 10;
 
 /// Words of a chunk, and where they are in a staging buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Staged {
-    chunk: u64,
-    offset: u64,
-    bytes: u64,
-    at: u64,
+pub(super) struct Staged {
+    pub(super) chunk: u64,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+    pub(super) at: u64,
 }
 
 /// Words of one chunk for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Direct {
-    from: (u64, u64),
-    to: (u64, u64),
-    bytes: u64,
+pub(super) struct Direct {
+    pub(super) from: (u64, u64),
+    pub(super) to: (u64, u64),
+    pub(super) bytes: u64,
 }
 
 /// Bytes that the CPU moves between the two submits.
 #[derive(Clone, Copy, Debug)]
-struct Move {
-    from: End,
-    to: End,
-    bytes: u64,
+pub(super) struct Move {
+    pub(super) from: End,
+    pub(super) to: End,
+    pub(super) bytes: u64,
 }
 
 /// What goes over the GPU at once.
 #[derive(Default)]
 pub(super) struct Window {
     /// From chunks to the buffer that is read back.
-    downloads: Vec<Staged>,
-    readback_bytes: u64,
-    moves: Vec<Move>,
+    pub(super) downloads: Vec<Staged>,
+    pub(super) readback_bytes: u64,
+    pub(super) moves: Vec<Move>,
     /// From the buffer that is uploaded to chunks.
-    uploads: Vec<Staged>,
-    upload_bytes: u64,
+    pub(super) uploads: Vec<Staged>,
+    pub(super) upload_bytes: u64,
     /// Within one chunk, by way of a buffer: wgpu copies only between different ones.
-    bounces: Vec<Direct>,
-    bounce_bytes: u64,
-    copies: Vec<Direct>,
-    clears: Vec<(u64, u64, u64)>,
+    pub(super) bounces: Vec<Direct>,
+    pub(super) bounce_bytes: u64,
+    pub(super) copies: Vec<Direct>,
+    pub(super) clears: Vec<(u64, u64, u64)>,
     /// Words of vram that are changed in part, and where they are uploaded from.
     words: BTreeMap<u64, u64>,
-    /// Blocks of a pattern, and where they are uploaded from.
-    blocks: BTreeMap<u64, u64>,
+    /// Blocks of a pattern: where they are uploaded from, and their length.
+    blocks: BTreeMap<u64, (u64, u64)>,
 }
 
 impl Window {
     /// How many bytes of staging memory it needs.
     pub(super) fn staged(&self) -> u64 {
         self.readback_bytes + self.upload_bytes + self.bounce_bytes
+    }
+
+    /// Whether it reads words to write them back with other bytes changed.
+    pub(super) fn changes_words(&self) -> bool {
+        !self.words.is_empty()
     }
 
     /// How many parts it has.
@@ -173,24 +173,11 @@ impl Window {
                 }
             }
             End::Pattern(0) => self.clears.push((to, offset, bytes)),
-            End::Pattern(word) if bytes > BLOCK => {
-                let at = match self.blocks.get(&word) {
-                    Some(at) => *at,
-                    None => {
-                        let at = self.upload_bytes;
-                        self.upload_bytes += BLOCK;
-                        self.blocks.insert(word, at);
-                        self.moves.push(Move {
-                            from,
-                            to: End::Upload(at),
-                            bytes: BLOCK,
-                        });
-                        at
-                    }
-                };
+            End::Pattern(word) => {
+                let (at, block) = self.block(word, bytes);
                 let mut done = 0;
                 while done < bytes {
-                    let now = BLOCK.min(bytes - done);
+                    let now = block.min(bytes - done);
                     self.uploads.push(Staged {
                         chunk: to,
                         offset: offset + done,
@@ -211,6 +198,76 @@ impl Window {
         }
     }
 
+    /// A block of a pattern for a fill of so many bytes; the answer is where it is uploaded from,
+    /// and its length, which is a multiple of 8 unless it is all that is asked for.
+    fn block(&mut self, word: u64, bytes: u64) -> (u64, u64) {
+        let needed = bytes.min(BLOCK);
+        if let Some(block) = self.blocks.get(&word).filter(|block| block.1 >= needed) {
+            return *block;
+        }
+        let block = (self.upload_bytes, needed);
+        self.upload_bytes += needed;
+        self.blocks.insert(word, block);
+        self.moves.push(Move {
+            from: End::Pattern(word),
+            to: End::Upload(block.0),
+            bytes: needed,
+        });
+        block
+    }
+
+    /// Merges what goes on in vram and was added in another order.
+    pub(super) fn settle(&mut self) {
+        let downloads = settle(&mut self.downloads);
+        // Several pieces are uploaded from one block.
+        let uploads = match self.blocks.is_empty() {
+            true => settle(&mut self.uploads),
+            false => Vec::new(),
+        };
+        if !downloads.is_empty() || !uploads.is_empty() {
+            for Move { from, to, .. } in &mut self.moves {
+                if let End::Readback(at) = from {
+                    *at = settled(&downloads, *at);
+                }
+                if let End::Upload(at) = to {
+                    *at = settled(&uploads, *at);
+                }
+            }
+        }
+        self.clears.sort_unstable();
+        self.clears.dedup_by(|next, last| {
+            let goes_on = (last.0, last.1 + last.2) == (next.0, next.1);
+            last.2 += if goes_on { next.2 } else { 0 };
+            goes_on
+        });
+        for list in [&mut self.copies, &mut self.bounces] {
+            list.sort_unstable_by_key(|copy| copy.from);
+            list.dedup_by(|next, last| {
+                let goes_on = (last.from.0, last.from.1 + last.bytes) == next.from
+                    && (last.to.0, last.to.1 + last.bytes) == next.to;
+                last.bytes += if goes_on { next.bytes } else { 0 };
+                goes_on
+            });
+        }
+    }
+
+    /// Whether anything of it is in vram.
+    pub(super) fn uses_gpu(&self) -> bool {
+        self.parts() > self.moves.len()
+    }
+
+    /// The chunks it uses.
+    pub(super) fn chunks(&self) -> Vec<u64> {
+        let staged = self.downloads.iter().chain(&self.uploads).map(|s| s.chunk);
+        let direct = self.bounces.iter().chain(&self.copies);
+        let direct = direct.flat_map(|copy| [copy.from.0, copy.to.0]);
+        let clears = self.clears.iter().map(|(chunk, ..)| *chunk);
+        let mut all: Vec<_> = staged.chain(direct).chain(clears).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Lets words be uploaded; the answer is from where.
     fn upload(&mut self, target: u64, bytes: u64, chunk: u64) -> u64 {
         let at = self.upload_bytes;
@@ -224,141 +281,41 @@ impl Window {
         push(&mut self.uploads, staged);
         at
     }
+}
 
-    /// Does all of it, and waits for the GPU.
-    ///
-    /// # Errors
-    /// Those of [`Context::guarded`]; part of it may be done.
-    pub(super) fn flush(
-        self,
-        context: &Context,
-        host: &mut Host<'_, '_>,
-    ) -> Result<(), DeviceError> {
-        let chunks = self.chunks();
-        context.touch(&chunks)?;
-        let gpu = !chunks.is_empty();
-        if !gpu {
-            return self.moves(host, &[], None);
-        }
-        context.guarded(|| self.perform(context, host))
+/// Lays a staging buffer out in the order of vram, so that what goes on there goes on in it, too.
+/// The answer is where each entry was, in ascending order, and where it is.
+fn settle(list: &mut Vec<Staged>) -> Vec<(u64, u64)> {
+    let mut order: Vec<usize> = (0..list.len()).collect();
+    order.sort_unstable_by_key(|index| (list[*index].chunk, list[*index].offset));
+    let goes_on = |pair: &[usize]| {
+        let (a, b) = (list[pair[0]], list[pair[1]]);
+        a.chunk == b.chunk && a.offset + a.bytes == b.offset
+    };
+    if !order.windows(2).any(goes_on) {
+        return Vec::new();
     }
-
-    /// The chunks it uses that may not be there.
-    fn chunks(&self) -> Vec<u64> {
-        let staged = self.downloads.iter().chain(&self.uploads).map(|s| s.chunk);
-        let direct = self.bounces.iter().chain(&self.copies);
-        let direct = direct.flat_map(|copy| [copy.from.0, copy.to.0]);
-        let clears = self.clears.iter().map(|(chunk, ..)| *chunk);
-        let mut all: Vec<_> = staged.chain(direct).chain(clears).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    fn perform(self, context: &Context, host: &mut Host<'_, '_>) -> Result<(), DeviceError> {
-        // From before words are read until what changes them is in the queue.
-        let words = (!self.words.is_empty()).then(|| lock(&context.words));
-        let upload = match self.upload_bytes {
-            0 => None,
-            bytes => Some(context.upload(bytes)?),
+    let (mut settled, mut end) = (Vec::new(), 0);
+    let mut places: Vec<_> = list.iter().map(|staged| (staged.at, 0)).collect();
+    for index in order {
+        let staged = Staged {
+            at: end,
+            ..list[index]
         };
-        let view = upload.as_ref().map(|buffer| {
-            let view = buffer.get_mapped_range_mut(..self.upload_bytes);
-            view.map_err(|_| NOT_MAPPED)
-        });
-        let mut view = view.transpose()?;
-        if self.downloads.is_empty() {
-            self.moves(host, &[], view.as_mut())?;
-        } else {
-            let bytes = self.readback_bytes;
-            let readback = context.pool.take(context, Use::Readback, bytes);
-            let mut encoder = context.device.create_command_encoder(&Default::default());
-            for staged in &self.downloads {
-                let chunk = context.chunk(staged.chunk);
-                let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
-                encoder.copy_buffer_to_buffer(&chunk, offset, &readback, at, bytes);
-            }
-            context.read_back(encoder, &readback, bytes, |bytes| {
-                self.moves(host, bytes, view.as_mut())
-            })?;
-            context.pool.give(Use::Readback, readback);
-        }
-        drop(view);
-        if let Some(buffer) = &upload {
-            buffer.unmap();
-        }
-        let bounce = (self.bounce_bytes > 0)
-            .then(|| context.pool.take(context, Use::Bounce, self.bounce_bytes));
-        let Some(encoder) = self.encode(context, upload.as_ref(), bounce.as_ref()) else {
-            return Ok(());
-        };
-        let index = context.queue.submit([encoder.finish()]);
-        drop(words);
-        context.wait(index)?;
-        for (kind, buffer) in [(Use::Upload, upload), (Use::Bounce, bounce)] {
-            if let Some(buffer) = buffer {
-                context.pool.give(kind, buffer);
-            }
-        }
-        Ok(())
+        places[index].1 = end;
+        end += staged.bytes;
+        push(&mut settled, staged);
     }
+    *list = settled;
+    places
+}
 
-    /// What the second submit does, if anything.
-    fn encode(
-        &self,
-        context: &Context,
-        upload: Option<&wgpu::Buffer>,
-        bounce: Option<&wgpu::Buffer>,
-    ) -> Option<wgpu::CommandEncoder> {
-        let direct = self.bounces.len() + self.copies.len() + self.clears.len();
-        if upload.is_none() && direct == 0 {
-            return None;
-        }
-        let mut encoder = context.device.create_command_encoder(&Default::default());
-        // All that is read by way of the bounce buffer comes before all that is written: nothing
-        // of a command reads what it writes, and the GPU waits less often.
-        if let Some(bounce) = bounce {
-            let mut at = 0;
-            for copy in &self.bounces {
-                let chunk = context.chunk(copy.from.0);
-                encoder.copy_buffer_to_buffer(&chunk, copy.from.1, bounce, at, copy.bytes);
-                at += copy.bytes;
-            }
-            at = 0;
-            for copy in &self.bounces {
-                let chunk = context.chunk(copy.to.0);
-                encoder.copy_buffer_to_buffer(bounce, at, &chunk, copy.to.1, copy.bytes);
-                at += copy.bytes;
-            }
-        }
-        for copy in &self.copies {
-            let (from, to) = (context.chunk(copy.from.0), context.chunk(copy.to.0));
-            encoder.copy_buffer_to_buffer(&from, copy.from.1, &to, copy.to.1, copy.bytes);
-        }
-        for (chunk, offset, bytes) in &self.clears {
-            encoder.clear_buffer(&context.chunk(*chunk), *offset, Some(*bytes));
-        }
-        if let Some(upload) = upload {
-            for staged in &self.uploads {
-                let chunk = context.chunk(staged.chunk);
-                let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
-                encoder.copy_buffer_to_buffer(upload, at, &chunk, offset, bytes);
-            }
-        }
-        Some(encoder)
-    }
-
-    /// What the CPU moves.
-    fn moves(
-        &self,
-        host: &mut Host<'_, '_>,
-        readback: &[u8],
-        mut upload: Option<&mut wgpu::BufferViewMut>,
-    ) -> Result<(), DeviceError> {
-        for Move { from, to, bytes } in &self.moves {
-            host.transfer(*from, *to, *bytes, readback, upload.as_deref_mut())?;
-        }
-        Ok(())
+/// Where a byte of a staging buffer is after [`settle`].
+fn settled(places: &[(u64, u64)], at: u64) -> u64 {
+    let index = places.partition_point(|(was, _)| *was <= at);
+    match index.checked_sub(1).and_then(|index| places.get(index)) {
+        Some((was, is)) => is + (at - was),
+        None => at,
     }
 }
 

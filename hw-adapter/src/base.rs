@@ -30,6 +30,8 @@ const FAULTS: usize = 4096;
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) vram_bytes: u64,
+    /// What vram has from the start.
+    pub(crate) initial_bytes: u64,
     pub(crate) granule: u64,
     pub(crate) engines: Vec<(String, EngineKind)>,
     pub(crate) iommu: bool,
@@ -98,15 +100,22 @@ impl Base {
         system: Arc<SystemMemory>,
     ) -> Result<Base, DeviceError> {
         let vram = Memory::new(MemorySpace::Vram, parts.vram_bytes)?;
-        let memory_type = |kind, size, granule| MemoryTypeProperties {
+        let memory_type = |kind, size, initial, granule| MemoryTypeProperties {
             kind,
             size,
+            initial,
             granule,
             max_segment: size,
         };
+        let whole = system.size();
         let memory_types = vec![
-            memory_type(MemorySpace::Vram, vram.size(), parts.granule),
-            memory_type(MemorySpace::System, system.size(), SystemMemory::GRANULE),
+            memory_type(
+                MemorySpace::Vram,
+                vram.size(),
+                parts.initial_bytes,
+                parts.granule,
+            ),
+            memory_type(MemorySpace::System, whole, whole, SystemMemory::GRANULE),
         ];
         let engine_properties: Vec<_> = parts
             .engines

@@ -4,6 +4,8 @@ mod batch;
 mod buffer;
 mod cpu;
 mod fence;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod queue;
 mod share;
 mod vm;
@@ -12,6 +14,8 @@ pub use batch::{Batch, Ended, Slot};
 pub use buffer::{Buffer, BufferDesc, BufferState};
 pub use cpu::{CpuGuard, OnMove};
 pub use fence::Fence;
+#[cfg(feature = "wgpu")]
+pub use gpu::GpuGuard;
 pub use queue::{Priority, Queue, VmKernel};
 pub use share::Import;
 pub use vm::{Rights, Vm, VmBind, VmDesc};

@@ -40,10 +40,10 @@ impl Planner {
     fn prefix(&mut self, verbs: &[Verb], room: u64) -> Result<usize, Error> {
         let vram = self.vram;
         let ledger = &self.desk()?.ledger;
-        let size = |b: &BufferId| ledger.buffer_bytes(*b).unwrap_or(0);
-        let distinct: BTreeSet<BufferId> = verbs.iter().flat_map(Verb::used).copied().collect();
+        let size = |b: BufferId| ledger.buffer_bytes(b).unwrap_or(0);
+        let distinct: BTreeSet<BufferId> = verbs.iter().flat_map(Verb::used).collect();
         let created = verbs.iter().map(Verb::created).fold(0, u64::saturating_add);
-        let together = distinct.iter().map(size).fold(created, u64::saturating_add);
+        let together = distinct.iter().copied().map(size).fold(created, u64::saturating_add);
         let fits = ledger
             .memory
             .get(&vram)
@@ -51,11 +51,10 @@ impl Planner {
         let mut counted: BTreeSet<BufferId> = BTreeSet::new();
         let mut coming = 0u64;
         let over = |verb: &Verb| {
-            let away = |b: &&BufferId| ledger.memory_of(**b).is_some_and(|m| m != vram);
+            let away = |b: &BufferId| ledger.memory_of(*b).is_some_and(|m| m != vram);
             let moved = verb
                 .used()
-                .iter()
-                .filter(|b| !fits || away(b) && counted.insert(**b))
+                .filter(|b| !fits || away(b) && counted.insert(*b))
                 .map(size)
                 .fold(verb.created(), u64::saturating_add);
             coming = coming.saturating_add(moved);
@@ -67,11 +66,18 @@ impl Planner {
 
 impl Verb {
     /// The buffers that a job of this verb uses.
-    fn used(&self) -> &[BufferId] {
-        match self {
-            Verb::Access { buffers, .. } => buffers,
-            _ => &[],
-        }
+    fn used(&self) -> impl Iterator<Item = BufferId> {
+        let (jobs, guards) = match self {
+            Verb::Access { buffers, .. } => (&buffers[..], &[][..]),
+            Verb::Guard {
+                uses,
+                resident: true,
+                ..
+            } => (&[][..], &uses[..]),
+            _ => (&[][..], &[][..]),
+        };
+        let guards = guards.iter().map(|(buffer, _)| *buffer);
+        jobs.iter().copied().chain(guards)
     }
 
     /// Bytes that this verb creates, or names by address.

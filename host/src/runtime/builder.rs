@@ -153,6 +153,25 @@ impl RuntimeBuilder {
         })
     }
 
+    /// Adds a device on a GPU, with at most this much device memory.
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu(self, choice: hw::wgpu::AdapterChoice, vram_bytes: u64) -> Self {
+        let config = on_gpu(vram_bytes);
+        self.device(move |timelines, system| {
+            hw::wgpu::WgpuDevice::new(&choice, config, timelines, system)
+        })
+    }
+
+    /// Adds a device on a GPU that the caller uses as well, with at most this much device memory;
+    /// see [`hw::wgpu::WgpuDevice::from_existing`].
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu_existing(self, device: &wgpu::Device, queue: &wgpu::Queue, vram_bytes: u64) -> Self {
+        let (device, queue, config) = (device.clone(), queue.clone(), on_gpu(vram_bytes));
+        self.device(move |timelines, system| {
+            hw::wgpu::WgpuDevice::from_existing(device, queue, config, timelines, system)
+        })
+    }
+
     /// The built-in strategy of device memory, `tlsf` unless said otherwise.
     pub fn strategy(mut self, name: &str) -> Self {
         self.strategy = name.into();
@@ -231,6 +250,19 @@ impl RuntimeBuilder {
             }),
         })
     }
+}
+
+/// A device on a GPU that also runs jobs on addresses.
+#[cfg(feature = "wgpu")]
+fn on_gpu(vram_bytes: u64) -> hw::wgpu::WgpuConfig {
+    let mut config = hw::wgpu::WgpuConfig::new("wgpu", vram_bytes);
+    let more = [
+        ("ring0", hw::EngineKind::Compute),
+        ("bind", hw::EngineKind::Bind),
+    ];
+    let more = more.map(|(name, kind)| (name.to_owned(), kind));
+    config.engines.extend(more);
+    config
 }
 
 fn built_in(strategy: &str) -> Result<Parts, Error> {

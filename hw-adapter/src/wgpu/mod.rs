@@ -1,6 +1,8 @@
 //! A device on a GPU, by way of wgpu: Vulkan, Metal or Direct3D 12.
 //!
-//! - *Memory*: vram is made of GPU buffers of one size, each created when it is first touched.
+//! - *Memory*: vram is made of GPU buffers of one size, the chunks. It has one at first, and
+//!   [`Device::grow`](crate::Device::grow) makes more; what is touched behind those makes its own.
+//!   A program that uses the GPU as well binds them: [`WgpuDevice::slices`].
 //!   System memory is the host memory that all devices of a runtime share; its bytes pass
 //!   through staging buffers.
 //! - *Engines*: each has a thread and a queue of its own. They share the one queue of the GPU, so
@@ -22,9 +24,11 @@ mod config;
 mod context;
 mod device;
 mod exec;
+mod grow;
 mod host;
 mod jobs;
 mod loss;
+mod slice;
 mod staging;
 mod transfer;
 mod window;
@@ -33,11 +37,12 @@ mod work;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use adapters::{AdapterChoice, AdapterEntry, list};
 pub use config::WgpuConfig;
+pub use slice::BufferSlice;
 
 use crate::base::{Base, Parts, Threads};
 use crate::claim::Memory;
@@ -65,6 +70,8 @@ pub(crate) struct Shared {
     /// What a lost device is made of again; an embedder's device is not made again.
     adapter: Option<wgpu::Adapter>,
     chunk_bytes: u64,
+    /// How many chunks vram has for good.
+    grown: Mutex<u64>,
     timeout: Duration,
     lost: AtomicBool,
 }
@@ -90,8 +97,8 @@ impl WgpuDevice {
     ///
     /// # Errors
     /// [`DeviceError::InvalidConfig`], [`DeviceError::NoAdapter`],
-    /// [`DeviceError::LimitTooSmall`], [`DeviceError::Driver`], [`DeviceError::Reserve`],
-    /// [`DeviceError::Thread`].
+    /// [`DeviceError::LimitTooSmall`], [`DeviceError::Driver`], [`DeviceError::GpuMemory`],
+    /// [`DeviceError::Reserve`], [`DeviceError::Thread`].
     pub fn new(
         choice: &AdapterChoice,
         config: WgpuConfig,
@@ -139,6 +146,7 @@ impl WgpuDevice {
         let parts = Parts {
             name: config.name,
             vram_bytes: config.vram_bytes,
+            initial_bytes: grow::initial(config.granule, chunk_bytes, config.vram_bytes),
             granule: config.granule,
             engines: config.engines,
             iommu: config.iommu,
@@ -150,10 +158,12 @@ impl WgpuDevice {
             context: RwLock::new(Arc::new(context)),
             adapter,
             chunk_bytes,
+            grown: Mutex::new(0),
             timeout: config.timeout,
             lost: AtomicBool::new(false),
         });
         shared.context().signal.tell(Arc::downgrade(&shared));
+        shared.begin()?;
         // Dropped on an error below, it ends the threads that did start.
         let mut device = WgpuDevice {
             shared: Arc::clone(&shared),

@@ -89,7 +89,9 @@ pub enum Error {
     #[error("a move of the buffer has ended this access")]
     Revoked,
     /// A buffer lies in several pieces of GPU memory, and one slice of it was asked for.
-    #[error("the buffer lies in {pieces} pieces of GPU memory, of which the first has {first} bytes")]
+    #[error(
+        "the buffer lies in {pieces} pieces of GPU memory, of which the first has {first} bytes"
+    )]
     Cut {
         /// How many there are.
         pieces: usize,

@@ -50,12 +50,12 @@ mod slot;
 mod system;
 pub mod wasm;
 
+#[cfg(feature = "wgpu")]
+pub use client::GpuGuard;
 pub use client::{
     Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove,
     Priority, Queue, Rights, Slot, Vm, VmBind, VmDesc, VmKernel,
 };
-#[cfg(feature = "wgpu")]
-pub use client::GpuGuard;
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;
 pub use gpumm_hw as hw;

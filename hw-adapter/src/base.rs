@@ -32,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) vram_bytes: u64,
     /// What vram has from the start.
     pub(crate) initial_bytes: u64,
+    /// See [`MemoryTypeProperties::chunk`].
+    pub(crate) chunk_bytes: u64,
     pub(crate) granule: u64,
     pub(crate) engines: Vec<(String, EngineKind)>,
     pub(crate) iommu: bool,
@@ -100,22 +102,22 @@ impl Base {
         system: Arc<SystemMemory>,
     ) -> Result<Base, DeviceError> {
         let vram = Memory::new(MemorySpace::Vram, parts.vram_bytes)?;
-        let memory_type = |kind, size, initial, granule| MemoryTypeProperties {
+        let memory_type = |kind, size, granule| MemoryTypeProperties {
             kind,
             size,
-            initial,
+            initial: size,
             granule,
+            chunk: size,
             max_segment: size,
         };
-        let whole = system.size();
+        let own = MemoryTypeProperties {
+            initial: parts.initial_bytes,
+            chunk: parts.chunk_bytes,
+            ..memory_type(MemorySpace::Vram, vram.size(), parts.granule)
+        };
         let memory_types = vec![
-            memory_type(
-                MemorySpace::Vram,
-                vram.size(),
-                parts.initial_bytes,
-                parts.granule,
-            ),
-            memory_type(MemorySpace::System, whole, whole, SystemMemory::GRANULE),
+            own,
+            memory_type(MemorySpace::System, system.size(), SystemMemory::GRANULE),
         ];
         let engine_properties: Vec<_> = parts
             .engines

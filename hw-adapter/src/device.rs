@@ -67,6 +67,10 @@ pub struct MemoryTypeProperties {
     pub initial: u64,
     /// What allocations should be multiples of, in bytes; a power of two.
     pub granule: u64,
+    /// What is on both sides of a multiple of it lies in two pieces for programs that use the
+    /// memory by themselves, in bytes: allocations that are no larger should not cross one. A
+    /// multiple of the granule; the size, where there are no such borders.
+    pub chunk: u64,
     /// The longest segment the device takes, in bytes.
     pub max_segment: u64,
 }

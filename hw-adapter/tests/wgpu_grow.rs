@@ -26,7 +26,12 @@ fn memory_grows_in_steps_that_double() {
     }
     let bench = bench(11 * CHUNK + 4096);
     let grow = |bytes| bench.device.grow(MemorySpace::Vram, bytes).unwrap();
-    let initial = bench.device.properties().memory(MemorySpace::Vram).unwrap().initial;
+    let initial = bench
+        .device
+        .properties()
+        .memory(MemorySpace::Vram)
+        .unwrap()
+        .initial;
     assert_eq!(initial, CHUNK);
     let mut has = Vec::new();
     for bytes in [0, 1, 4096, 1, 4096, 1, 0] {
@@ -39,7 +44,10 @@ fn memory_grows_in_steps_that_double() {
     assert_eq!(has, [&chunks[..], &[all; 3]].concat());
     // A wish larger than what there is counts.
     let bench = self::bench(64 * CHUNK);
-    let grown = bench.device.grow(MemorySpace::Vram, 20 * CHUNK + 1).unwrap();
+    let grown = bench
+        .device
+        .grow(MemorySpace::Vram, 20 * CHUNK + 1)
+        .unwrap();
     assert_eq!(grown, 22 * CHUNK);
     // What was made once is made again.
     bench.device.reset().unwrap();
@@ -82,14 +90,23 @@ fn slices_are_cut_where_chunks_end_and_nowhere_else() {
     assert_eq!(one[0], two[0]);
     assert_ne!(two[0], two[1]);
     let (_, places) = slices(&[Segment::vram(4096, 4096), Segment::vram(0, 4096)]);
-    assert_eq!(places, [(4096, 4096), (0, 4096)], "the order is that of the list");
+    assert_eq!(
+        places,
+        [(4096, 4096), (0, 4096)],
+        "the order is that of the list"
+    );
     let (three, places) = slices(&[Segment::vram(100, 3 * CHUNK)]);
-    assert_eq!(places, [(100, CHUNK - 100), (0, CHUNK), (0, CHUNK), (0, 100)]);
+    assert_eq!(
+        places,
+        [(100, CHUNK - 100), (0, CHUNK), (0, CHUNK), (0, 100)]
+    );
     assert_eq!(three[3].size(), CHUNK);
     assert_eq!(slices(&[]).1, []);
     let outside = Segment::vram(4 * CHUNK - 1, 2);
     let refused = bench.device.slices(&[outside]);
-    assert!(matches!(refused, Err(DeviceError::OutOfBounds { offset, .. }) if offset == outside.offset));
+    assert!(
+        matches!(refused, Err(DeviceError::OutOfBounds { offset, .. }) if offset == outside.offset)
+    );
     let elsewhere = Segment::system(0, 8);
     let refused = bench.device.slices(&[elsewhere]);
     assert_eq!(refused, Err(DeviceError::NotInVram(elsewhere)));
@@ -138,10 +155,19 @@ fn a_gpu_without_memory_refuses_to_grow() {
     if std::env::var_os(LIMITED).is_none() {
         // The address space of vram is reserved twice, for the device and for its engine.
         let limited = "ulimit -v $((2 * 8 * 1024 * 1024 + 3 * 1024 * 1024)) && exec \"$0\" \"$@\"";
-        let test = ["--exact", "a_gpu_without_memory_refuses_to_grow", "--nocapture"];
+        let test = [
+            "--exact",
+            "a_gpu_without_memory_refuses_to_grow",
+            "--nocapture",
+        ];
         let exe = std::env::current_exe().unwrap();
         let mut child = std::process::Command::new("sh");
-        child.arg("-c").arg(limited).arg(exe).args(test).env(LIMITED, "1");
+        child
+            .arg("-c")
+            .arg(limited)
+            .arg(exe)
+            .args(test)
+            .env(LIMITED, "1");
         let out = child.output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success(), "{said}");
@@ -149,7 +175,9 @@ fn a_gpu_without_memory_refuses_to_grow() {
         return;
     }
     let adapters = gpumm_hw::wgpu::list();
-    let cpu = adapters.iter().position(|a| format!("{:?}", a.kind) == "Cpu");
+    let cpu = adapters
+        .iter()
+        .position(|a| format!("{:?}", a.kind) == "Cpu");
     let Some(cpu) = cpu else {
         eprintln!("skipped: no GPU that computes on the CPU");
         return;
@@ -161,7 +189,12 @@ fn a_gpu_without_memory_refuses_to_grow() {
     let device = WgpuDevice::new(&AdapterChoice::Index(cpu), config, timelines, system).unwrap();
     let grow = |bytes| device.grow(MemorySpace::Vram, bytes);
     let initial = grow(0).unwrap();
-    assert_eq!(grow(u64::MAX), Err(DeviceError::GpuMemory), "{:?}", device.last_message());
+    assert_eq!(
+        grow(u64::MAX),
+        Err(DeviceError::GpuMemory),
+        "{:?}",
+        device.last_message()
+    );
     assert_eq!(grow(0), Ok(initial));
     assert_eq!(device.chunk_memory(), initial, "nothing has grown");
     assert!(!device.is_lost());

@@ -205,7 +205,9 @@ impl Planner {
             timeline: point.timeline,
             stamp,
             anywhere: !resident,
-            uses: uses.map(|(buffer, intent)| Use { buffer, intent }).collect(),
+            uses: uses
+                .map(|(buffer, intent)| Use { buffer, intent })
+                .collect(),
         }))
     }
 

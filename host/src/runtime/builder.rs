@@ -3,6 +3,7 @@
 use super::site::Site;
 use super::{Inner, Runtime};
 use crate::error::Error;
+use crate::log::LogHeader;
 use crate::parts::Parts;
 use crate::planner::Pacing;
 use crate::share::Share;
@@ -43,6 +44,7 @@ pub struct RuntimeBuilder {
     gtt_bytes: Option<u64>,
     captures: Option<(Dir, String)>,
     share_timeout: Duration,
+    arena: Option<(u64, u64)>,
     jobs: JobLimits,
 }
 
@@ -74,6 +76,7 @@ impl RuntimeBuilder {
             gtt_bytes: None,
             captures: None,
             share_timeout: SHARE_TIMEOUT,
+            arena: None,
             jobs: JobLimits {
                 contexts: CONTEXTS,
                 timeout: JOB_TIMEOUT,
@@ -165,7 +168,12 @@ impl RuntimeBuilder {
     /// Adds a device on a GPU that the caller uses as well, with at most this much device memory;
     /// see [`hw::wgpu::WgpuDevice::from_existing`].
     #[cfg(feature = "wgpu")]
-    pub fn wgpu_existing(self, device: &wgpu::Device, queue: &wgpu::Queue, vram_bytes: u64) -> Self {
+    pub fn wgpu_existing(
+        self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        vram_bytes: u64,
+    ) -> Self {
         let (device, queue, config) = (device.clone(), queue.clone(), on_gpu(vram_bytes));
         self.device(move |timelines, system| {
             hw::wgpu::WgpuDevice::from_existing(device, queue, config, timelines, system)
@@ -193,6 +201,15 @@ impl RuntimeBuilder {
     /// Writes the first device's request log.
     pub fn log(mut self, out: impl Write + Send + 'static) -> Self {
         self.log = Some(Box::new(out));
+        self
+    }
+
+    /// Has device memory begin and grow as that of the device that a log was written for, whatever
+    /// the device would do: how a request log is replayed.
+    pub fn grown_as(mut self, header: &LogHeader) -> Self {
+        let size = header.vram_bytes;
+        let of = |bytes: Option<u64>| bytes.unwrap_or(size);
+        self.arena = Some((of(header.initial_bytes), of(header.chunk_bytes)));
         self
     }
 
@@ -228,6 +245,7 @@ impl RuntimeBuilder {
                 pool: &pool,
                 system_bytes: memory.size(),
                 gtt_bytes: self.gtt_bytes.unwrap_or(memory.size()),
+                arena: self.arena,
                 jobs: self.jobs,
             };
             devices.push(Arc::new(site.start(

@@ -20,6 +20,15 @@ pub(super) fn initial(granule: u64, chunk: u64, size: u64) -> u64 {
     held(granule.div_ceil(chunk), granule, chunk, size)
 }
 
+/// See [`MemoryTypeProperties::chunk`](crate::MemoryTypeProperties::chunk). Chunks that are no
+/// multiple of a granule are nothing that allocations can heed.
+pub(super) fn border(granule: u64, chunk: u64, size: u64) -> u64 {
+    match chunk.is_multiple_of(granule) {
+        true => chunk.min(size),
+        false => size,
+    }
+}
+
 impl Shared {
     /// See [`Device::grow`](crate::Device::grow). It at least doubles what there is, so that
     /// there are few steps, and makes do with what was asked for where the GPU has no more.

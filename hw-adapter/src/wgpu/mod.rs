@@ -147,6 +147,7 @@ impl WgpuDevice {
             name: config.name,
             vram_bytes: config.vram_bytes,
             initial_bytes: grow::initial(config.granule, chunk_bytes, config.vram_bytes),
+            chunk_bytes: grow::border(config.granule, chunk_bytes, config.vram_bytes),
             granule: config.granule,
             engines: config.engines,
             iommu: config.iommu,

@@ -33,7 +33,11 @@ pub(super) fn growing_keeps_what_is_there(bench: &mut Bench) -> Verdict {
     let data = noise(first[0].bytes);
     bench.write(&first, 0, &data)?;
     let all = bench.device().grow(MemorySpace::Vram, vram.size)?;
-    equal("what was written", &bench.read(&first, 0, first[0].bytes)?, &data)?;
+    equal(
+        "what was written",
+        &bench.read(&first, 0, first[0].bytes)?,
+        &data,
+    )?;
     let last = [Segment::vram(all - 8, 8)];
     if first[0].bytes <= last[0].offset {
         equal("what is new", &bench.read(&last, 0, 8)?, &vec![0; 8])?;

@@ -128,7 +128,11 @@ fn what_is_held_stays_and_what_needs_its_place_is_refused() {
     assert_eq!(again.slice(&one).unwrap(), &place);
     drop((held, again));
     drop(three.gpu_access(true).unwrap());
-    assert_ne!(one.state().unwrap().place, VRAM);
+    assert_ne!(
+        two.state().unwrap().place,
+        VRAM,
+        "it was used least recently"
+    );
     let all = client.gpu_access(&[&one, &two, &three], &[]).unwrap_err();
     assert!(all.is_out_of_memory(), "{all}");
     let twice = client.gpu_access(&[&one], &[&one]).unwrap_err();

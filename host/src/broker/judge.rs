@@ -84,8 +84,7 @@ fn judge_one(
     {
         let extents: Extents = extents.collect();
         judge_extents(ledger, after, arena, wish, &extents)?;
-        let border = |e: &Extent| e.offset / arena.chunk != (e.offset + e.bytes - 1) / arena.chunk;
-        if wish.bytes <= arena.chunk && extents.iter().any(border) {
+        if wish.bytes <= arena.chunk && crosses(&extents, arena.chunk) {
             after.leave(extents.len());
             return Ok(Ended::Crossing);
         }
@@ -116,6 +115,15 @@ fn judge_one(
             answer.number()
         )),
     }
+}
+
+/// Whether bytes that lie behind each other are on both sides of a border.
+fn crosses(extents: &[Extent], chunk: u64) -> bool {
+    let within = |e: &Extent| e.offset / chunk != (e.offset + e.bytes - 1) / chunk;
+    let between = |pair: &[Extent]| {
+        pair[0].end() == Some(pair[1].offset) && pair[1].offset.is_multiple_of(chunk)
+    };
+    extents.iter().any(within) || extents.windows(2).any(between)
 }
 
 fn judge_extents(

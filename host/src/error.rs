@@ -91,6 +91,16 @@ pub enum Error {
     /// A move of the buffer has ended the CPU's access to it.
     #[error("a move of the buffer has ended this access")]
     Revoked,
+    /// A buffer lies in several pieces of GPU memory, and one slice of it was asked for.
+    #[error(
+        "the buffer lies in {pieces} pieces of GPU memory, of which the first has {first} bytes"
+    )]
+    Cut {
+        /// How many there are.
+        pieces: usize,
+        /// The bytes of the first.
+        first: u64,
+    },
     /// The buffer behind an import was moved or released by its exporter.
     #[error("the exporter has moved or released the buffer that this imports")]
     Invalidated,

@@ -334,20 +334,24 @@ impl Executor {
         let waits = self.waits.remove(&at.timeline).unwrap_or_default();
         self.failsafe.submitted(at);
         let guard = waiting.and_then(|w| w.guard);
-        match (guard, memory.into_iter().next()) {
-            (Some(guard), Some(memory)) => {
+        match guard {
+            Some(guard) => {
+                let list = |memory: Memory| {
+                    let list = self.spaces.segments(&memory)?;
+                    Ok((memory, list))
+                };
+                let memory = memory.into_iter().map(list);
                 guard.open(Opened {
                     at,
                     waits,
-                    list: self.spaces.segments(&memory)?,
-                    memory,
+                    memory: memory.collect::<Result<_, hw::DeviceError>>()?,
                     device: self.device.clone(),
                     failsafe: self.failsafe.clone(),
                     timelines: self.timelines.clone(),
                 });
                 self.cpu.insert(at.timeline, Some(guard));
             }
-            _ => {
+            None => {
                 for point in waits {
                     // Submitted before, so reached some time; without a limit nothing else fails.
                     let _ = self.timelines.wait(point, None);

@@ -1,8 +1,9 @@
-//! Accesses of the CPU: a buffer's bytes for a client, without a job, for as long as it likes.
+//! Accesses of the CPU: buffers' bytes for a client, without a job, for as long as it likes.
 //!
 //! To the mechanism an access is a job on a timeline of the CPU: it waits for what it must come
-//! after, holds the buffer's table, and its point is reached when the client ends it. So moves of
-//! the buffer wait for it; or they end it, where the client has agreed to that.
+//! after, holds the buffers' tables, and its point is reached when the client ends it. So moves of
+//! the buffers wait for it; or they end it, where the client has agreed to that. A client that has
+//! the GPU do something with the bytes by itself holds them still in the same way.
 
 use crate::error::Error;
 use crate::executor::{Memory, hardware_point};
@@ -17,8 +18,8 @@ pub(crate) struct Opened {
     pub(crate) at: Point,
     /// What must be over before the bytes are the client's.
     pub(crate) waits: Vec<hw::Point>,
-    pub(crate) memory: Memory,
-    pub(crate) list: Arc<[hw::Segment]>,
+    /// What is accessed: at least one buffer.
+    pub(crate) memory: Vec<(Memory, Arc<[hw::Segment]>)>,
     pub(crate) device: Arc<dyn hw::Device>,
     pub(crate) failsafe: Arc<Failsafe>,
     pub(crate) timelines: Arc<hw::Timelines>,
@@ -105,7 +106,7 @@ impl Guard {
         self.with(|_| Ok(()))
     }
 
-    /// Has the CPU perform a command on the buffer's bytes.
+    /// Has the CPU perform a command on the first buffer's bytes.
     ///
     /// Errors: a move has ended the access, or the content is lost.
     pub(crate) fn perform(
@@ -113,17 +114,35 @@ impl Guard {
         command: impl FnOnce(Arc<[hw::Segment]>) -> hw::Command,
     ) -> Result<hw::OutcomeValue, Error> {
         self.with(|opened| {
-            let command = command(opened.list.clone());
+            let (_, list) = opened.memory.first().ok_or(Error::Revoked)?;
+            let command = command(list.clone());
             Ok(opened.device.cpu().perform(&command)?)
+        })
+    }
+
+    /// What each buffer is on the device, for as long as the access is open.
+    ///
+    /// Errors: the content is lost, or the access has ended.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn each<R>(
+        &self,
+        act: impl Fn(&Memory, &[hw::Segment]) -> Result<R, Error>,
+    ) -> Result<Vec<R>, Error> {
+        self.with(|opened| {
+            let memory = opened.memory.iter();
+            memory.map(|(memory, list)| act(memory, list)).collect()
         })
     }
 
     fn with<R>(&self, act: impl FnOnce(&Opened) -> Result<R, Error>) -> Result<R, Error> {
         match &*self.state() {
-            State::Open(opened) if opened.failsafe.is_poisoned(&opened.memory) => {
-                Err(Error::Device(hw::DeviceError::Poisoned))
+            State::Open(opened) => {
+                let mut memory = opened.memory.iter();
+                if memory.any(|(memory, _)| opened.failsafe.is_poisoned(memory)) {
+                    return Err(Error::Device(hw::DeviceError::Poisoned));
+                }
+                act(opened)
             }
-            State::Open(opened) => act(opened),
             _ => Err(Error::Revoked),
         }
     }

@@ -50,6 +50,8 @@ mod slot;
 mod system;
 pub mod wasm;
 
+#[cfg(feature = "wgpu")]
+pub use client::GpuGuard;
 pub use client::{
     Batch, Buffer, BufferDesc, BufferState, Client, CpuGuard, Ended, Fence, Import, OnMove,
     Priority, Queue, Rights, Shader, Slot, Vm, VmBind, VmDesc, VmKernel,
@@ -57,6 +59,8 @@ pub use client::{
 pub use error::{ComponentFault, Error};
 pub use gpumm_contract as contract;
 pub use gpumm_hw as hw;
+#[cfg(feature = "wgpu")]
+pub use gpumm_hw::wgpu::BufferSlice;
 pub use job::Job;
 pub use ledger::{Counts, Refusal};
 pub use planner::{Desk, DeviceReport, Pacing, Swap};

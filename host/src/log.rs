@@ -7,7 +7,8 @@
 //! words: `tag | length in words`, and the words. Tags: 1 job (`number`, then the job), 2 requests
 //! (a packed request list without grants), 3 digest (SHA-256 of the batch's plans), 4 end (the
 //! number of batches), 5 mappings (of those that the batch's plans asked for, counted from 0, the
-//! ones that failed; absent when none did). A log without an end was cut off.
+//! ones that failed; absent when none did), 6 growth (what device memory had after each time that
+//! more was asked of the device, or 0 where it refused; absent when it was not asked). A log without an end was cut off.
 //! Jobs on address spaces are not kept, only which addresses they name and when they are over.
 //! The log of a device that shares buffers with others is not planned alike again without them.
 
@@ -35,6 +36,7 @@ const REQUESTS: u64 = 2;
 const DIGEST: u64 = 3;
 const END: u64 = 4;
 const MAPPINGS: u64 = 5;
+const GROWTH: u64 = 6;
 
 /// What a log says about the device it was written for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +56,12 @@ pub struct LogHeader {
     /// How many contexts it has for queues of jobs on address spaces; 0 where it has no page tables.
     #[serde(default)]
     pub contexts: u32,
+    /// What device memory had at first, in bytes, where that was not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_bytes: Option<u64>,
+    /// What allocations crossed no multiple of, in bytes, where there was such a border.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_bytes: Option<u64>,
     /// The strategy of device memory.
     pub strategy: String,
 }
@@ -119,10 +127,18 @@ impl LogWriter {
         self.frame(REQUESTS, &words)
     }
 
-    /// The digest of the plans of the batch, and which mappings failed on the way to them.
-    pub(crate) fn digest(&mut self, digest: [u64; 4], failed: &[u64]) -> Result<(), Error> {
-        if !failed.is_empty() {
-            self.frame(MAPPINGS, failed)?;
+    /// The digest of the plans of the batch, which mappings failed on the way to them, and what
+    /// device memory had when more of it was asked for.
+    pub(crate) fn digest(
+        &mut self,
+        digest: [u64; 4],
+        failed: &[u64],
+        grown: &[u64],
+    ) -> Result<(), Error> {
+        for (tag, words) in [(MAPPINGS, failed), (GROWTH, grown)] {
+            if !words.is_empty() {
+                self.frame(tag, words)?;
+            }
         }
         self.batches += 1;
         self.frame(DIGEST, &digest)
@@ -154,6 +170,8 @@ pub(crate) struct LoggedBatch {
     pub(crate) digest: [u64; 4],
     /// Mappings that failed.
     pub(crate) failed_mappings: BTreeSet<u64>,
+    /// What the device answered when more device memory was asked for.
+    pub(crate) grown: Vec<u64>,
 }
 
 /// Reads a log.
@@ -249,7 +267,7 @@ impl<R: Read> LogReader<R> {
     /// Errors: the log is damaged or cut off.
     pub(crate) fn next(&mut self) -> Result<Option<LoggedBatch>, Error> {
         let (mut jobs, mut requests, mut writes) = (Vec::new(), None, 0);
-        let mut failed_mappings = BTreeSet::new();
+        let (mut failed_mappings, mut grown) = (BTreeSet::new(), Vec::new());
         loop {
             let begin = self.at;
             let (tag, words) = self.frame()?;
@@ -273,6 +291,7 @@ impl<R: Read> LogReader<R> {
                 (MAPPINGS, failed) if requests.is_some() => {
                     failed_mappings.extend(failed);
                 }
+                (GROWTH, answers) if requests.is_some() => grown.extend(answers),
                 (DIGEST, &[a, b, c, d]) => {
                     let requests = requests.ok_or_else(|| bad("a digest without requests"))?;
                     self.batches += 1;
@@ -281,6 +300,7 @@ impl<R: Read> LogReader<R> {
                         requests,
                         digest: [a, b, c, d],
                         failed_mappings,
+                        grown,
                     }));
                 }
                 (END, &[count]) if jobs.is_empty() && requests.is_none() => {

@@ -54,6 +54,11 @@ pub trait Strategy: Send {
     /// Errors: the component is unusable afterwards.
     fn init(&mut self, geometry: Geometry) -> Result<(), ComponentFault>;
 
+    /// Gets an arena of another size, which everything that lives lies in.
+    ///
+    /// Errors: the component is unusable afterwards.
+    fn resize(&mut self, geometry: Geometry) -> Result<(), ComponentFault>;
+
     /// Begins a restore: forgets everything and takes a geometry.
     ///
     /// Errors: the component is unusable afterwards.

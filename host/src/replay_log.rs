@@ -35,10 +35,12 @@ pub struct LogReport {
 
 /// Plans every batch of a log on a fresh Runtime and compares the plans' digests.
 ///
-/// The Runtime must have been built from the log's header with [`Pacing::Given`].
+/// The Runtime must have been built from the log's header with [`Pacing::Given`] and
+/// [`RuntimeBuilder::grown_as`].
 /// Errors: the log is damaged, or the device stops.
 ///
 /// [`Pacing::Given`]: crate::Pacing::Given
+/// [`RuntimeBuilder::grown_as`]: crate::RuntimeBuilder::grown_as
 pub fn replay_log<R: Read>(
     reader: &mut LogReader<R>,
     runtime: &Runtime,
@@ -118,7 +120,7 @@ fn plan_again(
             outcomes.push(outcome.clone());
             planner.add_job(id, job, outcome);
         }
-        planner.script_mappings(batch.failed_mappings)?;
+        planner.script(batch.failed_mappings, Some(batch.grown))?;
         planner.run(&batch.requests)?;
         planner.pass_jobs(&batch.requests);
         Ok((planner.last_digest() == batch.digest, outcomes))

@@ -30,6 +30,10 @@ const FAULTS: usize = 4096;
 pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) vram_bytes: u64,
+    /// What vram has from the start.
+    pub(crate) initial_bytes: u64,
+    /// See [`MemoryTypeProperties::chunk`].
+    pub(crate) chunk_bytes: u64,
     pub(crate) granule: u64,
     pub(crate) engines: Vec<(String, EngineKind)>,
     pub(crate) iommu: bool,
@@ -103,11 +107,18 @@ impl Base {
         let memory_type = |kind, size, granule| MemoryTypeProperties {
             kind,
             size,
+            initial: size,
             granule,
+            chunk: size,
             max_segment: size,
         };
+        let own = MemoryTypeProperties {
+            initial: parts.initial_bytes,
+            chunk: parts.chunk_bytes,
+            ..memory_type(MemorySpace::Vram, vram.size(), parts.granule)
+        };
         let memory_types = vec![
-            memory_type(MemorySpace::Vram, vram.size(), parts.granule),
+            own,
             memory_type(MemorySpace::System, system.size(), SystemMemory::GRANULE),
         ];
         let engine_properties: Vec<_> = parts

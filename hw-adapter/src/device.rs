@@ -62,10 +62,16 @@ impl DeviceProperties {
 pub struct MemoryTypeProperties {
     /// Which memory.
     pub kind: MemorySpace,
-    /// Its size in bytes.
+    /// The most it may have, in bytes.
     pub size: u64,
+    /// What it has from the start, in bytes; [`Device::grow`] gets more, up to the size.
+    pub initial: u64,
     /// What allocations should be multiples of, in bytes; a power of two.
     pub granule: u64,
+    /// What is on both sides of a multiple of it lies in two pieces for programs that use the
+    /// memory by themselves, in bytes: allocations that are no larger should not cross one. A
+    /// multiple of the granule; the size, where there are no such borders.
+    pub chunk: u64,
     /// The longest segment the device takes, in bytes.
     pub max_segment: u64,
 }
@@ -144,8 +150,12 @@ pub trait Device: Send + Sync + Debug {
     /// System memory and its mappings stay. Returns when the device is ready again, also when
     /// it was lost: what was submitted to a lost device ends with [`DeviceError::Lost`].
     ///
+    /// What a memory has grown to, it keeps.
+    ///
     /// # Errors
-    /// [`DeviceError::Stopped`] when there is nothing left to reset.
+    /// [`DeviceError::Stopped`] when there is nothing left to reset; [`DeviceError::Lost`] for a
+    /// lost device that somebody else made, and so has to make again; what making it again fails
+    /// with.
     fn reset(&self) -> Result<(), DeviceError>;
 
     /// Ends the command in progress on one engine with [`DeviceError::Reset`]: one that hangs at
@@ -164,6 +174,34 @@ pub trait Device: Send + Sync + Debug {
     /// Whether the device is lost: what is submitted now ends with [`DeviceError::Lost`], and
     /// the content of its own memory is gone. [`Device::reset`] brings the device back.
     fn is_lost(&self) -> bool;
+
+    /// Gets more for a memory, so that using it does not fail for want of memory: at least so many
+    /// bytes, or what is missing to its size; more where that is sensible. Answers how much it has
+    /// now, from offset 0; for 0 bytes it only answers. Does not wait for commands.
+    ///
+    /// What lies behind, as far as the size, can be named by commands all the same. A device gets
+    /// memory for it when it is used, and a command may then fail because there is none.
+    ///
+    /// Without a word of its own, a device has everything from the start.
+    ///
+    /// # Units
+    /// The answer is a multiple of the granule.
+    ///
+    /// # Errors
+    /// Nothing has grown: [`DeviceError::InvalidConfig`] for a memory that the device does not
+    /// have, [`DeviceError::GpuMemory`], [`DeviceError::Driver`], [`DeviceError::Lost`].
+    fn grow(&self, memory: MemorySpace, bytes: u64) -> Result<u64, DeviceError> {
+        let _ = bytes;
+        let memory = self.properties().memory(memory);
+        let missing = DeviceError::InvalidConfig("the device does not have the memory");
+        memory.map(|memory| memory.size).ok_or(missing)
+    }
+
+    /// The device as one on a GPU, if it is one: for programs that use the GPU as well.
+    #[cfg(feature = "wgpu")]
+    fn as_wgpu(&self) -> Option<&crate::wgpu::WgpuDevice> {
+        None
+    }
 
     /// The CPU's own way to the memories.
     fn cpu(&self) -> &dyn CpuAccess;

@@ -291,6 +291,9 @@ pub enum DeviceError {
         /// What it would have to be.
         needed: u64,
     },
+    /// The GPU can use bytes of the device's own memory only.
+    #[error("{0} is not in the device's own memory")]
+    NotInVram(Segment),
     /// The GPU has no memory for what a command needs.
     #[error("the GPU has no memory left")]
     GpuMemory,

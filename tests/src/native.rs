@@ -106,6 +106,10 @@ impl<A: Allocator + Send> Strategy for NativeStrategy<A> {
         self.0.init(geometry).map_err(refused)
     }
 
+    fn resize(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.0.resize(geometry).map_err(refused)
+    }
+
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
         self.0.restore_begin(geometry).map_err(refused)
     }

@@ -78,6 +78,10 @@ impl Strategy for FromTheTop {
         self.0.init(geometry)
     }
 
+    fn resize(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.0.resize(geometry)
+    }
+
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
         self.0.restore_begin(geometry)
     }
@@ -117,6 +121,10 @@ struct Twisting {
 impl Strategy for Twisting {
     fn init(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
         self.inner.init(geometry)
+    }
+
+    fn resize(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.inner.resize(geometry)
     }
 
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {

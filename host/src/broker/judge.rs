@@ -8,67 +8,103 @@ use gpumm_contract::extent::total;
 use gpumm_contract::wire::{Item, Kind, Reader};
 use gpumm_contract::{AllocationId, Extent, Extents, MemoryTypeId};
 
-/// Judges a strategy's answers: in order, complete, and about bytes that are free. Returns the
-/// sizes of the plain wishes that were refused and that no release behind them could have helped.
+/// What a strategy decides on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arena {
+    pub(super) memory: MemoryTypeId,
+    /// What there is, in bytes.
+    pub(super) size: u64,
+    /// Extents of wishes that are no larger do not cross a multiple of it.
+    pub(super) chunk: u64,
+}
+
+/// Good answers.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// The sizes of the plain wishes that were refused and that no release behind them could have
+    /// helped.
+    pub(super) refused: Vec<u64>,
+    /// The wishes that found no room, by their position.
+    pub(super) left: Vec<usize>,
+    /// Those that got what crosses a border, by their position: it is not in the overlay.
+    pub(super) crossing: Vec<(usize, Allocate)>,
+}
+
+/// How a command was answered.
+enum Ended {
+    Done,
+    NoRoom,
+    Crossing,
+}
+
+/// Judges a strategy's answers: in order, complete, and about bytes that are free.
 ///
 /// Errors: [`ComponentFault::Lie`] with what is wrong.
 pub(super) fn judge(
     ledger: &Ledger,
     after: &mut Overlay,
-    memory: MemoryTypeId,
+    arena: Arena,
     commands: &[Command],
     words: &[u64],
-) -> Result<Vec<u64>, ComponentFault> {
+) -> Result<Judged, ComponentFault> {
     let lie = |why: String| ComponentFault::Lie(why);
     let mut reader = Reader::new(words, Kind::Answers).map_err(|e| lie(e.to_string()))?;
-    let mut refused = Vec::new();
-    for command in commands {
+    let mut judged = Judged::default();
+    for (at, command) in commands.iter().enumerate() {
         let item = reader.next().map_err(|e| lie(e.to_string()))?;
         let item = item.ok_or_else(|| lie("fewer answers than commands".into()))?;
-        let granted = judge_one(ledger, after, memory, command, &item).map_err(lie)?;
-        match command {
-            Command::Allocate(wish) if !granted && wish.is_plain() => refused.push(wish.bytes),
+        let ended = judge_one(ledger, after, arena, command, &item).map_err(lie)?;
+        match (command, ended) {
+            (Command::Allocate(wish), Ended::NoRoom) => {
+                judged.left.push(at);
+                judged.refused.extend(wish.is_plain().then_some(wish.bytes));
+            }
+            (Command::Allocate(wish), Ended::Crossing) => judged.crossing.push((at, *wish)),
             // What it makes room for had none before.
-            Command::Free { .. } => refused.clear(),
+            (Command::Free { .. }, _) => judged.refused.clear(),
             _ => {}
         }
     }
     match reader.next() {
-        Ok(None) => Ok(refused),
+        Ok(None) => Ok(judged),
         _ => Err(lie("more answers than commands".into())),
     }
 }
 
-/// Whether a wish was granted.
 fn judge_one(
     ledger: &Ledger,
     after: &mut Overlay,
-    memory: MemoryTypeId,
+    arena: Arena,
     command: &Command,
     item: &Item<'_>,
-) -> Result<bool, String> {
+) -> Result<Ended, String> {
+    let memory = arena.memory;
     if let (Command::Allocate(wish), Some((number, extents))) = (command, extents_of(item))
         && number == wish.number
     {
         let extents: Extents = extents.collect();
-        judge_extents(ledger, after, memory, wish, &extents)?;
+        judge_extents(ledger, after, arena, wish, &extents)?;
+        if wish.bytes <= arena.chunk && crosses(&extents, arena.chunk) {
+            after.leave(extents.len());
+            return Ok(Ended::Crossing);
+        }
         after.grant(number, memory, extents);
-        return Ok(true);
+        return Ok(Ended::Done);
     }
     let answer = Answer::decode(item).map_err(|e| e.to_string())?;
     match (command, answer) {
         (Command::Free { number, .. }, Answer::Freed(freed)) if freed == *number => {
             after.free(*number, memory);
-            Ok(false)
+            Ok(Ended::Done)
         }
         (Command::Allocate(wish), Answer::NoSpace { number, .. }) if number == wish.number => {
-            Ok(false)
+            Ok(Ended::NoRoom)
         }
         // A promise that a strategy cannot keep; the mechanism takes it for want of room.
         (Command::Allocate(wish), Answer::Refused(number, Refusal::Unsupported))
-            if wish.contiguous && number == wish.number =>
+            if (wish.contiguous || wish.range.is_some()) && number == wish.number =>
         {
-            Ok(false)
+            Ok(Ended::NoRoom)
         }
         // The broker sends only commands that every strategy must accept.
         (_, Answer::Refused(number, why)) => {
@@ -81,13 +117,23 @@ fn judge_one(
     }
 }
 
+/// Whether bytes that lie behind each other are on both sides of a border.
+fn crosses(extents: &[Extent], chunk: u64) -> bool {
+    let within = |e: &Extent| e.offset / chunk != (e.offset + e.bytes - 1) / chunk;
+    let between = |pair: &[Extent]| {
+        pair[0].end() == Some(pair[1].offset) && pair[1].offset.is_multiple_of(chunk)
+    };
+    extents.iter().any(within) || extents.windows(2).any(between)
+}
+
 fn judge_extents(
     ledger: &Ledger,
     after: &mut Overlay,
-    memory: MemoryTypeId,
+    arena: Arena,
     wish: &Allocate,
     extents: &[Extent],
 ) -> Result<(), String> {
+    let memory = arena.memory;
     let facts = ledger
         .memory
         .get(&memory)
@@ -102,14 +148,11 @@ fn judge_extents(
         return Err(format!("pieces for a contiguous wish of {}", wish.bytes));
     }
     let alignment = wish.alignment.max(facts.kind.granule);
-    let (low, high) = wish.range.unwrap_or((0, facts.kind.size));
+    let (low, high) = wish.range.unwrap_or((0, arena.size));
     for &extent in extents {
         let Extent { offset, bytes } = extent;
         let place = || format!("{bytes} bytes at {offset:#x}");
-        let inside = extent
-            .end()
-            .is_some_and(|end| end <= high.min(facts.kind.size))
-            && offset >= low;
+        let inside = extent.end().is_some_and(|end| end <= high.min(arena.size)) && offset >= low;
         if !inside {
             return Err(format!("{} leave the arena or the range", place()));
         }

@@ -6,27 +6,27 @@
 //! ledger and overlay, and asked again within the same request.
 
 mod dma;
+mod growth;
 mod import;
 mod judge;
 mod overlay;
 mod room;
+mod serve;
 mod sorted;
 
 pub(crate) use dma::Dma;
+pub(crate) use growth::Growth;
 pub(crate) use overlay::Overlay;
-use overlay::Step;
 
 use crate::error::ComponentFault;
 use crate::ledger::Ledger;
 use crate::runtime::IMPORT;
 use crate::share::Imports;
-use crate::slot::{Change, Slot, StrategyFault};
+use crate::slot::{Slot, StrategyFault};
 use crate::system::SystemPool;
 use gpumm_contract::allocator::{Answer, Command, Refusal, encode_extents};
-use gpumm_contract::extent::total;
 use gpumm_contract::wire::{Kind, Reader, Writer};
 use gpumm_contract::{AllocationId, Extent, Extents, Geometry, MemoryTypeId};
-use judge::judge;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub(crate) struct Broker {
     slots: BTreeMap<MemoryTypeId, Slot>,
     system: (MemoryTypeId, Arc<SystemPool>),
     pub(crate) dma: Dma,
+    pub(crate) growth: Growth,
     pub(crate) overlay: Overlay,
     pub(crate) imports: Arc<Imports>,
     /// What the import is that the batch in progress makes.
@@ -45,13 +46,14 @@ impl Broker {
     pub(crate) fn new(
         slots: BTreeMap<MemoryTypeId, Slot>,
         system: (MemoryTypeId, Arc<SystemPool>),
-        dma: Dma,
+        (dma, growth): (Dma, Growth),
         imports: Arc<Imports>,
     ) -> Self {
         Broker {
             slots,
             system,
             dma,
+            growth,
             overlay: Overlay::default(),
             imports,
             offered: None,
@@ -75,37 +77,7 @@ impl Broker {
         if memory == IMPORT {
             return Ok(self.answer_import(ledger, &commands));
         }
-        let Broker { slots, overlay, .. } = self;
-        let Some(slot) = slots.get_mut(&memory) else {
-            return Err(ComponentFault::Nonsense(format!(
-                "memory type {memory} does not exist"
-            )));
-        };
-        let mut retries = 0;
-        loop {
-            let answers = slot.execute(words, &commands);
-            let judged = answers.and_then(|answers| {
-                let refused = judge(ledger, overlay, memory, &commands, &answers)?;
-                room::refusals(ledger, overlay, slot, &refused)?;
-                Ok(answers)
-            });
-            match judged {
-                Ok(answers) => {
-                    settled(ledger, overlay, slot, memory, &commands);
-                    overlay.steps.clear();
-                    if let Err(fault) = slot.audit() {
-                        // The answers are good all the same; who counts wrong does so again.
-                        slot.replace(fault, 2, &live_now(ledger, overlay, memory))?;
-                    }
-                    return Ok(answers);
-                }
-                Err(fault) => {
-                    overlay.undo();
-                    retries += 1;
-                    slot.replace(fault, retries, &live_now(ledger, overlay, memory))?;
-                }
-            }
-        }
+        self.serve(ledger, memory, words, &commands)
     }
 
     /// Reads the mechanism's commands and checks what only the mechanism can get wrong.
@@ -119,8 +91,10 @@ impl Broker {
         let mut reader = Reader::new(words, Kind::Commands).map_err(|e| nonsense(e.to_string()))?;
         let kind = ledger.memory.get(&memory).map(|m| m.kind);
         let kind = kind.ok_or_else(|| nonsense(format!("memory type {memory} does not exist")))?;
+        // A range has to lie in what there is; a size may be more, and memory may grow to it.
+        let size = self.arena_size(memory).unwrap_or(kind.size);
         let geometry = Geometry {
-            size: kind.size,
+            size,
             granule: kind.granule,
         };
         let mut commands = Vec::with_capacity(reader.count() as usize);
@@ -237,6 +211,11 @@ impl Broker {
             .try_for_each(|(&memory, slot)| slot.rebuild(&live_now(ledger, &none, memory)))
     }
 
+    /// What the memory of a strategy has by now, in bytes.
+    pub(crate) fn arena_size(&self, memory: MemoryTypeId) -> Option<u64> {
+        self.slots.get(&memory).map(|slot| slot.geometry.size)
+    }
+
     /// The slot of a memory type.
     pub(crate) fn slot(&mut self, memory: MemoryTypeId) -> Option<&mut Slot> {
         self.slots.get_mut(&memory)
@@ -262,51 +241,6 @@ impl Broker {
     /// Replacements of strategies so far.
     pub(crate) fn restarts(&self) -> u64 {
         self.slots.values().map(|slot| slot.restarts()).sum()
-    }
-}
-
-/// Enters what a strategy's judged answers have changed into the slot's books.
-fn settled(
-    ledger: &Ledger,
-    overlay: &Overlay,
-    slot: &mut Slot,
-    memory: MemoryTypeId,
-    commands: &[Command],
-) {
-    let followed = slot.is_followed();
-    let extents_of = |number| {
-        let here = overlay.granted.get(number).map(|(_, e)| &e[..]);
-        here.or_else(|| ledger.live_extents(memory, number))
-    };
-    for step in &overlay.steps {
-        let (number, came) = match *step {
-            Step::Took(_) => continue,
-            Step::Granted(number) => (number, true),
-            Step::Freed(number) => (number, false),
-        };
-        let Some(extents) = extents_of(number) else {
-            continue;
-        };
-        let bytes = total(extents).unwrap_or(0);
-        match came {
-            true => slot.books.came(bytes),
-            false => slot.books.went(bytes),
-        }
-        if followed {
-            let extents: Extents = extents.into();
-            match came {
-                true => slot.follow(Change::Came(number, extents), None),
-                false => slot.follow(Change::Went(number), Some(extents)),
-            }
-        }
-    }
-    slot.books.decisions += commands.len() as u64;
-    if slot.has_shadow() {
-        for command in commands {
-            let granted = overlay.granted.get(command.number());
-            let end = granted.and_then(|(_, e)| e.iter().filter_map(Extent::end).max());
-            slot.decided(*command, end);
-        }
     }
 }
 

@@ -95,6 +95,15 @@ impl Overlay {
         self.steps.push(Step::Took(key));
     }
 
+    /// Takes the last extents back that were taken.
+    pub(super) fn leave(&mut self, extents: usize) {
+        for _ in 0..extents {
+            if let Some(Step::Took(key)) = self.steps.pop() {
+                self.taken.remove(&key);
+            }
+        }
+    }
+
     pub(super) fn grant(&mut self, number: AllocationId, memory: MemoryTypeId, extents: Extents) {
         self.granted.insert(number, (memory, extents));
         self.steps.push(Step::Granted(number));

@@ -79,6 +79,7 @@ pub(super) fn cause(error: &DeviceError) -> &'static str {
         | DeviceError::Reserve { .. }
         | DeviceError::Commit { .. }
         | DeviceError::HostMemory { .. }
+        | DeviceError::NotInVram(_)
         | DeviceError::GpuMemory
         | DeviceError::Thread { .. } => "no-memory",
         DeviceError::UnknownEngine(_)

@@ -4,6 +4,7 @@ use super::{Buffer, Client};
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::planner::{Reply, Verb};
+use gpumm_contract::request::Intent;
 use gpumm_hw as hw;
 use std::sync::Arc;
 
@@ -54,15 +55,23 @@ impl Client {
         on_move: OnMove,
     ) -> Result<Arc<Guard>, Error> {
         let guard = Arc::new(Guard::new(on_move == OnMove::Revoke));
+        let intent = if write { Intent::Write } else { Intent::Read };
         let verb = Verb::Guard {
             tenant: self.tenant,
-            buffer: buffer.id,
-            write,
+            uses: vec![(buffer.id, intent)],
+            resident: false,
             revocable: on_move == OnMove::Revoke,
             guard: guard.clone(),
         };
+        self.guard(verb).map(|()| guard)
+    }
+
+    /// Asks for an access of the CPU.
+    ///
+    /// Errors: it is not planned.
+    pub(super) fn guard(&self, verb: Verb) -> Result<(), Error> {
         match self.device.ask(vec![verb], false)?.pop() {
-            Some(Ok(Reply::Runs(_))) => Ok(guard),
+            Some(Ok(Reply::Runs(_))) => Ok(()),
             Some(Err(error)) => Err(error),
             _ => Err(Error::System("a request was not answered".into())),
         }

@@ -4,6 +4,8 @@ mod batch;
 mod buffer;
 mod cpu;
 mod fence;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod queue;
 mod shader;
 mod share;
@@ -13,6 +15,8 @@ pub use batch::{Batch, Ended, Slot};
 pub use buffer::{Buffer, BufferDesc, BufferState};
 pub use cpu::{CpuGuard, OnMove};
 pub use fence::Fence;
+#[cfg(feature = "wgpu")]
+pub use gpu::GpuGuard;
 pub use queue::{Priority, Queue, VmKernel};
 pub use shader::Shader;
 pub use share::Import;

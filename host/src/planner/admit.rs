@@ -7,7 +7,6 @@ use crate::executor::WaitingJob;
 use crate::guard::Guard;
 use crate::job::Job;
 use crate::runtime::IMPORT;
-use gpumm_contract::Few;
 use gpumm_contract::request::{Access, Attach, Create, Detach, Intent, Request, Use};
 use gpumm_contract::vm::{VmConfig, VmId};
 use gpumm_contract::{BufferId, JobId, Point, PointSet, Stamp, TenantId};
@@ -89,14 +88,16 @@ impl Planner {
             }
             Verb::Guard {
                 tenant,
-                buffer,
-                write,
+                uses,
+                resident,
                 revocable,
                 guard,
             } => {
-                self.owned(tenant, buffer, newborn)?;
-                self.not_imported(buffer, "the CPU's access to an import")?;
-                self.admit_guard((buffer, write, revocable), guard, stamp, newborn)
+                for &(buffer, _) in &uses {
+                    self.owned(tenant, buffer, newborn)?;
+                    self.not_imported(buffer, "the CPU's access to an import")?;
+                }
+                self.admit_guard((uses, resident, revocable), guard, stamp, newborn)
             }
             Verb::CreateVm { tenant, vm, config } => {
                 self.admit_create_vm((tenant, vm), config, newborn)
@@ -176,7 +177,7 @@ impl Planner {
     /// stands on.
     fn admit_guard(
         &mut self,
-        (buffer, write, revocable): (BufferId, bool, bool),
+        (uses, resident, revocable): (Vec<(BufferId, Intent)>, bool, bool),
         guard: Arc<Guard>,
         stamp: Stamp,
         newborn: &mut Newborn,
@@ -198,13 +199,15 @@ impl Planner {
             guard: Some(guard),
         };
         self.jobs.insert(id, waiting);
-        let intent = if write { Intent::Write } else { Intent::Read };
+        let uses = uses.into_iter();
         Ok(Request::Access(Access {
             job: id,
             timeline: point.timeline,
             stamp,
-            anywhere: true,
-            uses: Few::one(Use { buffer, intent }),
+            anywhere: !resident,
+            uses: uses
+                .map(|(buffer, intent)| Use { buffer, intent })
+                .collect(),
         }))
     }
 

@@ -131,6 +131,9 @@ impl Planner {
             log.requests(requests, |id| self.jobs.get(&id).map(|w| w.job.to_words()))?;
         }
         self.crossings += 1;
+        if requests.contains(&Request::Lost) {
+            self.desk()?.broker.growth.retry();
+        }
         let mut digest = Sha256::new();
         let mut ended = Vec::with_capacity(requests.len());
         if let Err(fault) = self.attempt(requests, &mut ended, &mut digest)? {
@@ -140,11 +143,13 @@ impl Planner {
             }
         }
         self.last_digest = crate::log::words_of(digest.finalize().into());
-        let failed = self.desk()?.broker.dma.failed().to_vec();
+        let broker = &self.desk()?.broker;
+        let failed = broker.dma.failed().to_vec();
+        let grown = broker.growth.answers().to_vec();
         if let Some(log) = &mut self.log {
-            log.digest(self.last_digest, &failed)?;
+            log.digest(self.last_digest, &failed, &grown)?;
         }
-        self.script_mappings(BTreeSet::new())?;
+        self.script(BTreeSet::new(), None)?;
         let last = self.last_points()?;
         self.delivered.ended(last);
         // A job whose access failed never runs.

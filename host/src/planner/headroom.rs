@@ -1,6 +1,6 @@
 //! How much of a batch may be planned before the device has given memory back.
 
-use super::{Planner, Verb};
+use super::{Desk, Planner, Verb};
 use crate::error::Error;
 use gpumm_contract::BufferId;
 use std::collections::BTreeSet;
@@ -39,23 +39,25 @@ impl Planner {
     /// larger one every use may bring its buffer in anew.
     fn prefix(&mut self, verbs: &[Verb], room: u64) -> Result<usize, Error> {
         let vram = self.vram;
-        let ledger = &self.desk()?.ledger;
-        let size = |b: &BufferId| ledger.buffer_bytes(*b).unwrap_or(0);
-        let distinct: BTreeSet<BufferId> = verbs.iter().flat_map(Verb::used).copied().collect();
+        let Desk { ledger, broker } = self.desk()?;
+        let has = broker.arena_size(vram);
+        let size = |b: BufferId| ledger.buffer_bytes(b).unwrap_or(0);
+        let distinct: BTreeSet<BufferId> = verbs.iter().flat_map(Verb::used).collect();
         let created = verbs.iter().map(Verb::created).fold(0, u64::saturating_add);
-        let together = distinct.iter().map(size).fold(created, u64::saturating_add);
-        let fits = ledger
-            .memory
-            .get(&vram)
-            .is_some_and(|m| together <= m.kind.size);
+        let together = distinct
+            .iter()
+            .copied()
+            .map(size)
+            .fold(created, u64::saturating_add);
+        // What it may grow to does not count: it may be refused.
+        let fits = has.is_some_and(|has| together <= has);
         let mut counted: BTreeSet<BufferId> = BTreeSet::new();
         let mut coming = 0u64;
         let over = |verb: &Verb| {
-            let away = |b: &&BufferId| ledger.memory_of(**b).is_some_and(|m| m != vram);
+            let away = |b: &BufferId| ledger.memory_of(*b).is_some_and(|m| m != vram);
             let moved = verb
                 .used()
-                .iter()
-                .filter(|b| !fits || away(b) && counted.insert(**b))
+                .filter(|b| !fits || away(b) && counted.insert(*b))
                 .map(size)
                 .fold(verb.created(), u64::saturating_add);
             coming = coming.saturating_add(moved);
@@ -67,11 +69,18 @@ impl Planner {
 
 impl Verb {
     /// The buffers that a job of this verb uses.
-    fn used(&self) -> &[BufferId] {
-        match self {
-            Verb::Access { buffers, .. } => buffers,
-            _ => &[],
-        }
+    fn used(&self) -> impl Iterator<Item = BufferId> {
+        let (jobs, guards) = match self {
+            Verb::Access { buffers, .. } => (&buffers[..], &[][..]),
+            Verb::Guard {
+                uses,
+                resident: true,
+                ..
+            } => (&[][..], &uses[..]),
+            _ => (&[][..], &[][..]),
+        };
+        let guards = guards.iter().map(|(buffer, _)| *buffer);
+        jobs.iter().copied().chain(guards)
     }
 
     /// Bytes that this verb creates, or names by address.

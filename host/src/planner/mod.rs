@@ -86,6 +86,8 @@ pub struct DeviceReport {
     pub restarts: u64,
     /// Highest end ever placed in the memory type with the strategy's slot, in bytes.
     pub high_water_bytes: u64,
+    /// What device memory has by now, in bytes: it may grow.
+    pub vram_bytes: u64,
     /// Live buffers.
     pub live_buffers: u64,
     /// Bytes in live buffers.
@@ -276,6 +278,7 @@ impl Planner {
         if let Ok(desk) = self.desk() {
             report.restarts += desk.broker.restarts();
             report.high_water_bytes = desk.ledger.memory.get(&vram).map_or(0, |m| m.high_water);
+            report.vram_bytes = desk.broker.arena_size(vram).unwrap_or(0);
             (report.live_buffers, report.live_bytes) = desk.ledger.live();
         }
         report
@@ -343,9 +346,16 @@ impl Planner {
         })
     }
 
-    /// Says which mappings of the next batch shall fail, counted from 0.
-    pub(crate) fn script_mappings(&mut self, failed: BTreeSet<u64>) -> Result<(), Error> {
-        self.desk()?.broker.dma.begin(failed);
+    /// Says which mappings of the next batch shall fail, counted from 0, and what the answers shall
+    /// be when device memory is to grow; `None` is up to the device.
+    pub(crate) fn script(
+        &mut self,
+        failed: BTreeSet<u64>,
+        grown: Option<Vec<u64>>,
+    ) -> Result<(), Error> {
+        let broker = &mut self.desk()?.broker;
+        broker.dma.begin(failed);
+        broker.growth.begin(grown);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::guard::Guard;
 use crate::job::Job;
 use crate::jobs::{Queued, Waiting};
-use gpumm_contract::request::Placement;
+use gpumm_contract::request::{Intent, Placement};
 use gpumm_contract::vm::{Bind, VmConfig, VmId};
 use gpumm_contract::{AttachmentId, BufferId, DeviceId, Point, PointSet, TenantId};
 use gpumm_hw as hw;
@@ -30,10 +30,12 @@ pub(crate) enum Verb {
         tenant: TenantId,
         buffer: BufferId,
     },
+    /// Holds buffers still.
     Guard {
         tenant: TenantId,
-        buffer: BufferId,
-        write: bool,
+        uses: Vec<(BufferId, Intent)>,
+        /// Whether they are brought to where jobs use them.
+        resident: bool,
         revocable: bool,
         guard: Arc<Guard>,
     },

@@ -3,6 +3,7 @@
 use super::site::Site;
 use super::{Inner, Runtime};
 use crate::error::Error;
+use crate::log::LogHeader;
 use crate::parts::Parts;
 use crate::planner::Pacing;
 use crate::share::Share;
@@ -43,6 +44,7 @@ pub struct RuntimeBuilder {
     gtt_bytes: Option<u64>,
     captures: Option<(Dir, String)>,
     share_timeout: Duration,
+    arena: Option<(u64, u64)>,
     jobs: JobLimits,
 }
 
@@ -74,6 +76,7 @@ impl RuntimeBuilder {
             gtt_bytes: None,
             captures: None,
             share_timeout: SHARE_TIMEOUT,
+            arena: None,
             jobs: JobLimits {
                 contexts: CONTEXTS,
                 timeout: JOB_TIMEOUT,
@@ -153,6 +156,30 @@ impl RuntimeBuilder {
         })
     }
 
+    /// Adds a device on a GPU, with at most this much device memory.
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu(self, choice: hw::wgpu::AdapterChoice, vram_bytes: u64) -> Self {
+        let config = on_gpu(vram_bytes);
+        self.device(move |timelines, system| {
+            hw::wgpu::WgpuDevice::new(&choice, config, timelines, system)
+        })
+    }
+
+    /// Adds a device on a GPU that the caller uses as well, with at most this much device memory;
+    /// see [`hw::wgpu::WgpuDevice::from_existing`].
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu_existing(
+        self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        vram_bytes: u64,
+    ) -> Self {
+        let (device, queue, config) = (device.clone(), queue.clone(), on_gpu(vram_bytes));
+        self.device(move |timelines, system| {
+            hw::wgpu::WgpuDevice::from_existing(device, queue, config, timelines, system)
+        })
+    }
+
     /// The built-in strategy of device memory, `tlsf` unless said otherwise.
     pub fn strategy(mut self, name: &str) -> Self {
         self.strategy = name.into();
@@ -174,6 +201,15 @@ impl RuntimeBuilder {
     /// Writes the first device's request log.
     pub fn log(mut self, out: impl Write + Send + 'static) -> Self {
         self.log = Some(Box::new(out));
+        self
+    }
+
+    /// Has device memory begin and grow as that of the device that a log was written for, whatever
+    /// the device would do: how a request log is replayed.
+    pub fn grown_as(mut self, header: &LogHeader) -> Self {
+        let size = header.vram_bytes;
+        let of = |bytes: Option<u64>| bytes.unwrap_or(size);
+        self.arena = Some((of(header.initial_bytes), of(header.chunk_bytes)));
         self
     }
 
@@ -209,6 +245,7 @@ impl RuntimeBuilder {
                 pool: &pool,
                 system_bytes: memory.size(),
                 gtt_bytes: self.gtt_bytes.unwrap_or(memory.size()),
+                arena: self.arena,
                 jobs: self.jobs,
             };
             devices.push(Arc::new(site.start(
@@ -231,6 +268,19 @@ impl RuntimeBuilder {
             }),
         })
     }
+}
+
+/// A device on a GPU that also runs jobs on addresses.
+#[cfg(feature = "wgpu")]
+fn on_gpu(vram_bytes: u64) -> hw::wgpu::WgpuConfig {
+    let mut config = hw::wgpu::WgpuConfig::new("wgpu", vram_bytes);
+    let more = [
+        ("ring0", hw::EngineKind::Compute),
+        ("bind", hw::EngineKind::Bind),
+    ];
+    let more = more.map(|(name, kind)| (name.to_owned(), kind));
+    config.engines.extend(more);
+    config
 }
 
 fn built_in(strategy: &str) -> Result<Parts, Error> {

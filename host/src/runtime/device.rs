@@ -182,6 +182,13 @@ impl DeviceHandle {
         &self.shared.device
     }
 
+    /// The wgpu device and queue of a device on a GPU, for the caller's own work; a reset after a
+    /// loss makes others, unless the caller has made these.
+    #[cfg(feature = "wgpu")]
+    pub fn wgpu(&self) -> Option<(wgpu::Device, wgpu::Queue)> {
+        self.shared.device.as_wgpu().map(hw::wgpu::WgpuDevice::wgpu)
+    }
+
     /// Has the planner do something between two batches and waits for the answer.
     pub(crate) fn control<T: Send + 'static>(
         &self,

@@ -4,7 +4,7 @@ use super::builder::JobLimits;
 use super::device::DeviceShared;
 use super::memory::memory_types;
 use super::{IMPORT, SYSTEM, SYSTEM_BASE, VRAM};
-use crate::broker::{Broker, Dma};
+use crate::broker::{Broker, Dma, Growth};
 use crate::capture::{Captures, Limits};
 use crate::error::{ComponentFault, Error};
 use crate::executor::{Executor, Space, Spaces};
@@ -41,6 +41,8 @@ pub(super) struct Site<'a> {
     pub(super) pool: &'a Arc<SystemPool>,
     pub(super) system_bytes: u64,
     pub(super) gtt_bytes: u64,
+    /// What device memory has at first and what its chunks are, if that is not the device's to say.
+    pub(super) arena: Option<(u64, u64)>,
     pub(super) jobs: JobLimits,
 }
 
@@ -55,9 +57,18 @@ impl Site<'_> {
     ) -> Result<DeviceShared, Error> {
         let properties = device.properties().clone();
         let missing = |what| Error::Device(hw::DeviceError::InvalidConfig(what));
-        let vram = *properties
+        let mut vram = *properties
             .memory(hw::MemorySpace::Vram)
             .ok_or(missing("it has no device memory"))?;
+        if let Some(arena) = self.arena {
+            (vram.initial, vram.chunk) = arena;
+        }
+        let whole = |bytes: u64| bytes > 0 && bytes <= vram.size && bytes % vram.granule == 0;
+        if !whole(vram.initial) || !whole(vram.chunk) {
+            return Err(missing(
+                "what its memory has at first, or its chunks, are not in it",
+            ));
+        }
         if vram.size > SYSTEM_BASE {
             return Err(missing(
                 "its memory reaches into the addresses of system memory",
@@ -117,7 +128,7 @@ impl Site<'_> {
         let ledger = Ledger::new(&memory, &roles);
         let imports = Arc::new(Imports::default());
         let geometry = Geometry {
-            size: vram.size,
+            size: vram.initial,
             granule: vram.granule,
         };
         let failed = |fault: ComponentFault| Error::Component {
@@ -135,7 +146,10 @@ impl Site<'_> {
         let broker = Broker::new(
             [(VRAM, slot)].into_iter().collect(),
             (SYSTEM, self.pool.clone()),
-            Dma::new(device.clone()),
+            (
+                Dma::new(device.clone()),
+                Growth::new(device.clone(), VRAM, &vram),
+            ),
             imports.clone(),
         );
         let space = |space, base| Space { space, base };
@@ -199,6 +213,8 @@ impl Site<'_> {
             gtt_bytes: self.gtt_bytes,
             copy_engines: copy_engines as u32,
             contexts: contexts as u32,
+            initial_bytes: (vram.initial != vram.size).then_some(vram.initial),
+            chunk_bytes: (vram.chunk != vram.size).then_some(vram.chunk),
             strategy: parts.strategy.name().into(),
         };
         let log = log.map(|out| LogWriter::new(out, &header)).transpose()?;

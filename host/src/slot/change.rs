@@ -4,7 +4,7 @@ use crate::error::ComponentFault;
 use crate::parts::Strategy;
 use gpumm_contract::allocator::{Answer, Command, Refusal, encode_adopt};
 use gpumm_contract::wire::{Kind, Reader, Writer};
-use gpumm_contract::{AllocationId, Extents};
+use gpumm_contract::{AllocationId, Extents, Geometry};
 
 /// One thing that came about while another strategy decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) enum Change {
     Came(AllocationId, Extents),
     /// A number was given back.
     Went(AllocationId),
+    /// The arena has grown.
+    Grew(Geometry),
 }
 
 /// The most changes that one call carries.
@@ -23,9 +25,16 @@ const CALL: usize = 1024;
 /// Errors: [`ComponentFault::Restore`] when it does not offer to take them one by one; it fails, or
 /// refuses what is true. It is unusable afterwards.
 pub(crate) fn apply(strategy: &mut dyn Strategy, changes: &[Change]) -> Result<(), ComponentFault> {
-    changes
-        .chunks(CALL)
-        .try_for_each(|part| apply_part(strategy, part))
+    let grown = |change: &Change| matches!(change, Change::Grew(_));
+    changes.split_inclusive(grown).try_for_each(|run| {
+        let (told, grown) = match run.split_last() {
+            Some((&Change::Grew(geometry), told)) => (told, Some(geometry)),
+            _ => (run, None),
+        };
+        let mut parts = told.chunks(CALL);
+        parts.try_for_each(|part| apply_part(strategy, part))?;
+        grown.map_or(Ok(()), |geometry| strategy.resize(geometry))
+    })
 }
 
 fn apply_part(strategy: &mut dyn Strategy, part: &[Change]) -> Result<(), ComponentFault> {
@@ -41,6 +50,7 @@ fn apply_part(strategy: &mut dyn Strategy, part: &[Change]) -> Result<(), Compon
                     return Err(wrong(*number, "too many extents".into()));
                 }
             }
+            Change::Grew(_) => {}
         }
     }
     let answers = strategy.execute(commands.words())?;

@@ -100,6 +100,24 @@ impl Slot {
         })
     }
 
+    /// Gives the strategy a larger arena, and all that may serve after it or decide beside it.
+    ///
+    /// Errors: it does not take it; a strategy that is restored from now on gets it all the same.
+    pub(crate) fn grow(&mut self, size: u64) -> Result<(), ComponentFault> {
+        self.geometry.size = size;
+        let grown = Change::Grew(self.geometry);
+        // Not as late as what the batch in progress changes: the memory is there, whatever becomes
+        // of the batch.
+        if let Some(preparing) = &mut self.preparing {
+            preparing.note(grown.clone(), None);
+        }
+        if let Some(previous) = &mut self.previous {
+            previous.note(grown);
+        }
+        self.grow_shadow();
+        self.running.resize(self.geometry)
+    }
+
     /// Has the strategy execute commands, which it gets as `words`.
     ///
     /// A single one goes without a list, where the strategy serves that.

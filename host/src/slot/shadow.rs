@@ -131,6 +131,17 @@ impl Slot {
         }
     }
 
+    /// Gives the shadow the arena that the serving strategy has.
+    pub(super) fn grow_shadow(&mut self) {
+        let geometry = self.geometry;
+        if let Some(shadow) = &mut self.shadow
+            && shadow.report.fault.is_none()
+        {
+            shadow.geometry = geometry;
+            shadow.report.fault = shadow.strategy.resize(geometry).err();
+        }
+    }
+
     /// What the shadow has decided so far; none where there is no shadow.
     pub(crate) fn shadow_report(&mut self) -> Option<ShadowReport> {
         let serving = self.running.statistics();

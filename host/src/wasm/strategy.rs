@@ -121,6 +121,12 @@ impl Strategy for Running {
         settle(face.call_init(&mut self.store, told(geometry)), self.fuel)
     }
 
+    fn resize(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
+        self.refuel(0)?;
+        let face = self.world.gpumm_memory_allocator();
+        settle(face.call_resize(&mut self.store, told(geometry)), self.fuel)
+    }
+
     fn restore_begin(&mut self, geometry: Geometry) -> Result<(), ComponentFault> {
         self.refuel(0)?;
         let face = self.world.gpumm_memory_allocator();

@@ -16,12 +16,14 @@ macro_rules! cases {
 
 mod dma;
 mod failure;
+mod grow;
 mod order;
 mod refusals;
 mod vm;
 
 use dma::*;
 use failure::*;
+use grow::*;
 use order::*;
 use refusals::*;
 use vm::*;
@@ -55,6 +57,8 @@ cases![
     faults_are_exact,
     translations_are_forgotten_on_demand,
     address_spaces_begin_and_end,
+    memories_grow_to_their_size,
+    growing_keeps_what_is_there,
 ];
 
 const KEY: PatternKey = PatternKey {

@@ -81,6 +81,8 @@ impl Sim {
         let parts = Parts {
             name: config.name,
             vram_bytes: config.vram_bytes,
+            initial_bytes: config.vram_bytes,
+            chunk_bytes: config.vram_bytes,
             granule: config.granule,
             engines: config.engines,
             iommu: config.iommu,

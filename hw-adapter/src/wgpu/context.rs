@@ -157,20 +157,53 @@ impl Context {
     /// # Errors
     /// [`DeviceError::GpuMemory`], and those of [`Context::guarded`]; chunks made by then stay.
     pub(super) fn touch(&self, indices: &[u64]) -> Result<(), DeviceError> {
-        for index in indices {
-            let made = self.guarded(|| {
-                self.chunk(*index);
-                Ok(())
-            });
-            if made.is_err() {
-                // What came of it is no buffer.
-                if let Some(chunk) = lock(&self.chunks).get_mut(*index as usize) {
-                    *chunk = None;
-                }
-            }
-            made?;
+        indices
+            .iter()
+            .try_for_each(|index| self.make(*index).map(drop))
+    }
+
+    /// Makes a chunk; `false` when it is there.
+    ///
+    /// # Errors
+    /// [`DeviceError::GpuMemory`], and those of [`Context::guarded`].
+    pub(super) fn make(&self, index: u64) -> Result<bool, DeviceError> {
+        let there = |chunks: &Vec<Option<wgpu::Buffer>>| {
+            chunks.get(index as usize).is_some_and(Option::is_some)
+        };
+        let old = there(&lock(&self.chunks));
+        let made = self.guarded(|| {
+            self.chunk(index);
+            Ok(!old)
+        });
+        // What came of it is no buffer.
+        if made.is_err() && !old {
+            self.forget(&[index]);
         }
-        Ok(())
+        made
+    }
+
+    /// Has wgpu tell of a loss: it is silent about buffers of a lost device.
+    ///
+    /// # Errors
+    /// [`DeviceError::Lost`], [`DeviceError::Driver`].
+    pub(super) fn alive(&self) -> Result<(), DeviceError> {
+        self.guarded(|| {
+            let _ = self.device.poll(wgpu::PollType::Poll);
+            match self.signal.is_lost() {
+                true => Err(DeviceError::Lost),
+                false => Ok(()),
+            }
+        })
+    }
+
+    /// Gives chunks back. Nobody uses them.
+    pub(super) fn forget(&self, indices: &[u64]) {
+        let mut chunks = lock(&self.chunks);
+        for index in indices {
+            if let Some(chunk) = chunks.get_mut(*index as usize).and_then(Option::take) {
+                chunk.destroy();
+            }
+        }
     }
 
     /// Makes a buffer. Only inside [`Context::guarded`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::command::{Segment, Submission};
+use crate::command::{MemorySpace, Segment, Submission};
 use crate::device::{Device, DeviceProperties, EngineId, Fault};
 use crate::engine::Engine;
 use crate::error::DeviceError;
@@ -55,6 +55,17 @@ impl Device for WgpuDevice {
     /// wgpu tells of a loss when it is next asked for something: an idle device does not notice.
     fn is_lost(&self) -> bool {
         self.shared.lost()
+    }
+
+    fn grow(&self, memory: MemorySpace, bytes: u64) -> Result<u64, DeviceError> {
+        match memory {
+            MemorySpace::Vram => self.shared.grow(bytes),
+            MemorySpace::System => Ok(self.shared.system.size()),
+        }
+    }
+
+    fn as_wgpu(&self) -> Option<&WgpuDevice> {
+        Some(self)
     }
 
     fn cpu(&self) -> &dyn CpuAccess {

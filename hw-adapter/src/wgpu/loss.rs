@@ -55,6 +55,7 @@ impl Shared {
         let old = self.context();
         if !self.lost() {
             old.clear();
+            self.regrow();
             return Ok(());
         }
         // An embedder's device stays lost.
@@ -68,6 +69,7 @@ impl Shared {
         drop(old);
         self.lost.store(false, Ordering::Release);
         new.signal.tell(Arc::downgrade(self));
+        self.regrow();
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! A device on a GPU, by way of wgpu: Vulkan, Metal or Direct3D 12.
 //!
-//! - *Memory*: vram is made of GPU buffers of one size, each created when it is first touched.
+//! - *Memory*: vram is made of GPU buffers of one size, the chunks. It has one at first, and
+//!   [`Device::grow`](crate::Device::grow) makes more; what is touched behind those makes its own.
+//!   A program that uses the GPU as well binds them: [`WgpuDevice::slices`].
 //!   System memory is the host memory that all devices of a runtime share; its bytes pass
 //!   through staging buffers.
 //! - *Engines*: each has a thread and a queue of its own. They share the one queue of the GPU, so
@@ -27,10 +29,12 @@ mod context;
 mod device;
 mod exec;
 mod flight;
+mod grow;
 mod host;
 mod jobs;
 mod kernels;
 mod loss;
+mod slice;
 mod staging;
 mod transfer;
 mod window;
@@ -39,11 +43,12 @@ mod work;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use adapters::{AdapterChoice, AdapterEntry, list};
 pub use config::WgpuConfig;
+pub use slice::BufferSlice;
 
 use crate::base::{Base, Parts, Threads};
 use crate::claim::Memory;
@@ -74,6 +79,8 @@ pub(crate) struct Shared {
     chunk_bytes: u64,
     /// Whether what is contiguous in a chunk is bound without a walk.
     bind_direct: bool,
+    /// How many chunks vram has for good.
+    grown: Mutex<u64>,
     timeout: Duration,
     lost: AtomicBool,
 }
@@ -99,8 +106,8 @@ impl WgpuDevice {
     ///
     /// # Errors
     /// [`DeviceError::InvalidConfig`], [`DeviceError::NoAdapter`],
-    /// [`DeviceError::LimitTooSmall`], [`DeviceError::Driver`], [`DeviceError::Reserve`],
-    /// [`DeviceError::Thread`].
+    /// [`DeviceError::LimitTooSmall`], [`DeviceError::Driver`], [`DeviceError::GpuMemory`],
+    /// [`DeviceError::Reserve`], [`DeviceError::Thread`].
     pub fn new(
         choice: &AdapterChoice,
         config: WgpuConfig,
@@ -148,6 +155,8 @@ impl WgpuDevice {
         let parts = Parts {
             name: config.name,
             vram_bytes: config.vram_bytes,
+            initial_bytes: grow::initial(config.granule, chunk_bytes, config.vram_bytes),
+            chunk_bytes: grow::border(config.granule, chunk_bytes, config.vram_bytes),
             granule: config.granule,
             engines: config.engines,
             iommu: config.iommu,
@@ -162,10 +171,12 @@ impl WgpuDevice {
             shaders: kernels::Shaders::default(),
             chunk_bytes,
             bind_direct: config.bind_direct,
+            grown: Mutex::new(0),
             timeout: config.timeout,
             lost: AtomicBool::new(false),
         });
         shared.context().signal.tell(Arc::downgrade(&shared));
+        shared.begin()?;
         // Dropped on an error below, it ends the threads that did start.
         let mut device = WgpuDevice {
             shared: Arc::clone(&shared),

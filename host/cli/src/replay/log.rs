@@ -173,6 +173,7 @@ fn runtime(header: &LogHeader) -> Result<Runtime, Error> {
         .gtt(header.gtt_bytes)
         .contexts(header.contexts as usize)
         .strategy(&header.strategy)
+        .grown_as(header)
         .pacing(Pacing::Given)
         .build()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::command::{MemorySpace, Segment, Submission};
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
+use crate::statistics::DeviceStatistics;
 use crate::timeline::{TimelineId, WaitError};
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -163,6 +164,9 @@ pub trait Device: Send + Sync + Debug {
     /// Whether the device is lost: what is submitted now ends with [`DeviceError::Lost`], and
     /// the content of its own memory is gone. [`Device::reset`] brings the device back.
     fn is_lost(&self) -> bool;
+
+    /// What the engines have done so far.
+    fn statistics(&self) -> DeviceStatistics;
 
     /// The CPU's own way to the memories.
     fn cpu(&self) -> &dyn CpuAccess;

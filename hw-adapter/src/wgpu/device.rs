@@ -7,6 +7,7 @@ use crate::device::{Device, DeviceProperties, EngineId, Fault};
 use crate::engine::Engine;
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
+use crate::statistics::DeviceStatistics;
 use crate::timeline::WaitError;
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -54,6 +55,10 @@ impl Device for WgpuDevice {
     /// wgpu tells of a loss when it is next asked for something: an idle device does not notice.
     fn is_lost(&self) -> bool {
         self.shared.lost()
+    }
+
+    fn statistics(&self) -> DeviceStatistics {
+        WgpuDevice::statistics(self)
     }
 
     fn cpu(&self) -> &dyn CpuAccess {

@@ -54,6 +54,7 @@ impl Failure {
     /// A failure of the Runtime, with the status that its kind has.
     pub fn of_runtime(error: &gpumm::Error) -> Self {
         use gpumm::Error;
+        let mut text = chain(error);
         let exit = match error {
             Error::Stopped(_) | Error::Component { .. } if error.is_component_failure() => {
                 Exit::Component
@@ -63,11 +64,16 @@ impl Failure {
             Error::Device(DeviceError::Reserve { .. } | DeviceError::InvalidConfig(_)) => {
                 Exit::Usage
             }
+            // Nor is this a failure of the device: there is none.
+            Error::Device(why @ (DeviceError::NoAdapter | DeviceError::LimitTooSmall { .. })) => {
+                text = why.to_string();
+                Exit::Usage
+            }
             Error::Log(_) => Exit::File,
             Error::Stopped(inner) if matches!(**inner, Error::Log(_)) => Exit::File,
             _ => Exit::Found,
         };
-        Failure::new(exit, chain(error))
+        Failure::new(exit, text)
     }
 
     /// The same failure with a name in front.

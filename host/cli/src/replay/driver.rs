@@ -10,7 +10,7 @@
 
 use super::contents::{Change, Contents, End};
 use super::shadow::ShadowDone;
-use super::start::start;
+use super::start::{Made, start};
 use super::swap::Swaps;
 use super::tally::{Tally, check};
 use super::vm::{Spaces, Use};
@@ -60,7 +60,7 @@ struct Driver<'a> {
     tally: Tally,
 }
 
-/// Replays a trace on a simulated device.
+/// Replays a trace.
 ///
 /// # Errors
 /// The device cannot be made, or has stopped. That requests fail is no error but a finding.
@@ -72,10 +72,16 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
         device: on_device,
     } = hooks;
     let began = Instant::now();
-    let (runtime, control) = start(options, log, captures, options.tenants_of(trace))?;
-    if let Some(on_device) = on_device {
-        on_device(control.clone());
-    }
+    let (runtime, made) = start(options, log, captures, options.tenants_of(trace))?;
+    let adapter = match made {
+        Made::Gpu(adapter) => Some(adapter),
+        Made::Sim(control) => {
+            if let Some(on_device) = on_device {
+                on_device(control);
+            }
+            None
+        }
+    };
     let device = runtime.device(0)?;
     let startup = began.elapsed().as_secs_f64();
     let began = Instant::now();
@@ -118,7 +124,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     driver.list_mappings(trace.events.len() as u64, trace)?;
     device.end_log()?;
     swaps.note_faults(trace.events.len() as u64, &device, &mut driver.tally)?;
-    let done = driver.spaces.as_ref().map(|s| s.done(&device, &control));
+    let done = driver.spaces.as_ref().map(|s| s.done(&device));
     driver.tally.vm = done.transpose()?;
     driver.tally.shadow = device.shadow_report()?.map(ShadowDone::from);
     let seconds = began.elapsed().as_secs_f64();
@@ -126,7 +132,8 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     let poisoned = driver.allocations(&report.poisoned);
     let mut tally = driver.tally;
     tally.poisoned = poisoned;
-    tally.faults_injected = control.faults_injected();
+    tally.faults_injected = device.hardware().statistics().faults_injected;
+    tally.adapter = adapter;
     Ok(tally.summary(trace, options, report, [startup, seconds]))
 }
 

@@ -1,13 +1,23 @@
-//! Starting a simulated device for a replay.
+//! Starting the device of a replay.
 
 use super::ReplayOptions;
+use crate::device::{Adapter, DeviceKind};
+use crate::gpu;
 use cap_std::fs::Dir;
 use gpumm::{Error, Pacing, Runtime};
 use gpumm_hw::sim::{Sim, SimConfig, SimControl};
 use std::io::Write;
 use std::sync::mpsc::channel;
 
-/// A Runtime with one simulated device for so many tenants, and the device's handle.
+/// The device that was made.
+pub(super) enum Made {
+    /// A simulated one, by its handle.
+    Sim(SimControl),
+    /// One on this GPU.
+    Gpu(Adapter),
+}
+
+/// A Runtime with one device for so many tenants, and what the device is.
 ///
 /// Errors: the device, a component or a thread does not start.
 pub(super) fn start(
@@ -15,15 +25,27 @@ pub(super) fn start(
     log: Option<Box<dyn Write + Send>>,
     captures: Option<(Dir, String)>,
     tenants: usize,
-) -> Result<(Runtime, SimControl), Error> {
-    let (sender, controls) = channel();
-    let config = config(options);
-    let mut builder = Runtime::builder()
-        .device(move |timelines, system| {
-            let sim = Sim::new(config, timelines, system)?;
-            let _ = sender.send(sim.control());
-            Ok(sim)
-        })
+) -> Result<(Runtime, Made), Error> {
+    let (sender, made) = channel();
+    let builder = match &options.device {
+        DeviceKind::Sim => {
+            let config = config(options);
+            Runtime::builder().device(move |timelines, system| {
+                let sim = Sim::new(config, timelines, system)?;
+                let _ = sender.send(Made::Sim(sim.control()));
+                Ok(sim)
+            })
+        }
+        DeviceKind::Wgpu(name) => {
+            let open = gpu::open(name.as_deref(), options);
+            Runtime::builder().device(move |timelines, system| {
+                let (gpu, adapter) = open(timelines, system)?;
+                let _ = sender.send(Made::Gpu(adapter));
+                Ok(gpu)
+            })
+        }
+    };
+    let mut builder = builder
         .system_memory(options.system_bytes)
         .strategy(&options.strategy)
         .pacing(Pacing::Window(options.window_batches.max(1) as usize));
@@ -46,7 +68,7 @@ pub(super) fn start(
     }
     let runtime = builder.build()?;
     let gone = |_| Error::System("the device has not been made".into());
-    Ok((runtime, controls.recv().map_err(gone)?))
+    Ok((runtime, made.recv().map_err(gone)?))
 }
 
 fn config(options: &ReplayOptions) -> SimConfig {

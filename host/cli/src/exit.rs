@@ -130,6 +130,26 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_is_missing_or_too_small_is_no_failure_of_a_device() {
+        let small = DeviceError::LimitTooSmall {
+            limit: "max_buffer_size",
+            has: 4096,
+            needed: 8192,
+        };
+        for (error, line) in [
+            (
+                small,
+                "the GPU's limit max_buffer_size is 4096, and 8192 is needed",
+            ),
+            (DeviceError::NoAdapter, "no GPU adapter was found"),
+        ] {
+            let failure = Failure::of_runtime(&gpumm::Error::Device(error));
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.line.starts_with(line), "{}", failure.line);
+        }
+    }
+
+    #[test]
     fn a_failed_request_is_found_and_a_stopped_device_is_lost() {
         let fault = gpumm::ComponentFault::Trap("unreachable".into());
         let request = gpumm::Error::Request(fault.clone());

@@ -52,7 +52,7 @@ pub(crate) fn check(name: Option<&str>) -> Result<(), Failure> {
 fn known(name: &str, list: &[AdapterEntry]) -> String {
     let what = match name.parse::<usize>() {
         Ok(_) => "number",
-        Err(_) => "in its name or is reached so",
+        Err(_) => "name or backend",
     };
     let mut names: Vec<String> = list
         .iter()

@@ -10,7 +10,7 @@
 
 use super::contents::{Change, Contents, End};
 use super::shadow::ShadowDone;
-use super::start::{Made, start};
+use super::start::start;
 use super::swap::Swaps;
 use super::tally::{Tally, check};
 use super::vm::{Spaces, Use};
@@ -64,24 +64,10 @@ struct Driver<'a> {
 ///
 /// # Errors
 /// The device cannot be made, or has stopped. That requests fail is no error but a finding.
-pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<Summary, Error> {
-    let Hooks {
-        mut progress,
-        log,
-        captures,
-        device: on_device,
-    } = hooks;
+pub fn run(trace: &Trace, options: &ReplayOptions, mut hooks: Hooks<'_>) -> Result<Summary, Error> {
     let began = Instant::now();
-    let (runtime, made) = start(options, log, captures, options.tenants_of(trace))?;
-    let adapter = match made {
-        Made::Gpu(adapter) => Some(adapter),
-        Made::Sim(control) => {
-            if let Some(on_device) = on_device {
-                on_device(control);
-            }
-            None
-        }
-    };
+    let mut progress = hooks.progress.take();
+    let (runtime, adapter) = start(options, hooks, options.tenants_of(trace))?;
     let device = runtime.device(0)?;
     let startup = began.elapsed().as_secs_f64();
     let began = Instant::now();

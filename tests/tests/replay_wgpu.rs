@@ -10,7 +10,7 @@ use gpumm_cli::replay::{self, Hooks, ReplayOptions, Summary};
 use gpumm_hw::wgpu::list;
 use gpumm_tests::gpu::has_gpu;
 use gpumm_tests::program::{call, call_among};
-use gpumm_tests::small_traces::{self, FORWARD, TRAINING};
+use gpumm_tests::small_traces::{self, FORWARD};
 use gpumm_trace::Trace;
 use serde_json::Value;
 use std::fs;
@@ -226,7 +226,7 @@ fn the_report_names_the_gpu() {
 
 #[test]
 fn what_makes_no_sense_is_one_line() {
-    let trace = path(TRAINING);
+    let trace = path(FORWARD);
     let replay = |device: &str, more: &[&str]| {
         call(&[&["replay", trace.as_str(), "--device", device], more].concat())
     };

@@ -17,7 +17,7 @@ use crate::footprint::{self, Footprint, Sizes};
 use crate::iommu::Iommu;
 use crate::mmu::Mmu;
 use crate::outcome::OutcomeValue;
-use crate::statistics::Counters;
+use crate::statistics::{Counters, DeviceStatistics};
 use crate::sync::lock;
 use crate::system::SystemMemory;
 use crate::timeline::{Timelines, WaitError};
@@ -157,6 +157,17 @@ impl Base {
         self.engines
             .get(engine.0 as usize)
             .ok_or(DeviceError::UnknownEngine(engine))
+    }
+
+    /// What the engines have done so far, on a device that so many faults were injected into.
+    pub(crate) fn statistics(&self, faults_injected: u64) -> DeviceStatistics {
+        DeviceStatistics {
+            engines: self.engines.iter().map(|e| e.counters.snapshot()).collect(),
+            cpu: self.cpu.snapshot(),
+            faults_injected,
+            dma_mapped: self.iommu.bytes(),
+            mmu: self.mmu.statistics(),
+        }
     }
 
     pub(crate) fn sizes(&self) -> Sizes {

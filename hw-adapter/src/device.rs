@@ -7,6 +7,7 @@ use crate::command::{MemorySpace, Segment, Submission};
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
 use crate::shader::{ShaderError, ShaderId};
+use crate::statistics::DeviceStatistics;
 use crate::timeline::{TimelineId, WaitError};
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -202,6 +203,9 @@ pub trait Device: Send + Sync + Debug {
     fn as_wgpu(&self) -> Option<&crate::wgpu::WgpuDevice> {
         None
     }
+
+    /// What the engines have done so far.
+    fn statistics(&self) -> DeviceStatistics;
 
     /// The CPU's own way to the memories.
     fn cpu(&self) -> &dyn CpuAccess;

@@ -128,6 +128,7 @@ mod command;
 pub mod conformance;
 mod device;
 mod engine;
+mod engine_list;
 mod error;
 mod exec;
 mod footprint;

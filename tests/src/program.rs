@@ -76,9 +76,20 @@ pub fn call(args: &[&str]) -> Ended {
     call_with(args, Stdio::null(), None)
 }
 
+/// Calls the program with other variables of the environment.
+pub fn call_among(variables: &[(&str, &str)], args: &[&str]) -> Ended {
+    let mut command = Command::new(program());
+    command.envs(variables.iter().copied());
+    ended(command, args, Stdio::null(), None)
+}
+
 /// Calls the program with an input.
 pub fn call_with(args: &[&str], stdin: Stdio, piped: Option<Vec<u8>>) -> Ended {
-    let mut child = Command::new(program())
+    ended(Command::new(program()), args, stdin, piped)
+}
+
+fn ended(mut command: Command, args: &[&str], stdin: Stdio, piped: Option<Vec<u8>>) -> Ended {
+    let mut child = command
         .args(args)
         .current_dir(std::env::temp_dir())
         .env_remove("GPUMM_LOG")

@@ -112,7 +112,7 @@ fn in_folder(folder: &Path, name: &str, bytes: &[u8]) -> String {
 }
 
 /// The documented keys of a report, in order.
-const KEYS: &str = "schema_version source device strategy vram_bytes system_bytes gtt_bytes \
+const KEYS: &str = "schema_version source device adapter strategy vram_bytes system_bytes gtt_bytes \
     copy_engines access_model faults fault_seed allocations frees live_peak_bytes \
     live_peak_allocations high_water_bytes failed_allocations failed_accesses mapping_failures \
     evictions swap_ins bytes_moved bytes_verified corrupt_bytes device_faults faults_injected \

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub(crate) fn run() -> Result<()> {
     setup::builds()?;
     setup::checks()?;
+    // Features are the same for all packages of a build: the device on a GPU, which the command line
+    // has by default, is on in each of these steps.
     // The allocators of others are compiled for their bench only: they need a C++ compiler.
     let mut lint = run::cargo("clippy --workspace --exclude gpumm-peers --all-targets");
     lint.args(["--", "-D", "warnings"]);

@@ -1,6 +1,8 @@
 //! The command line: what there is to say, and one line for what makes no sense.
 
 use crate::capture::CaptureArgs;
+use crate::device::DeviceKind;
+use crate::devices::Devices;
 use crate::exit::{Exit, Failure};
 use crate::replay::{FaultArg, SwapArg};
 use crate::size::{Bytes, Percent, Size};
@@ -9,7 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-/// Manages the memory of a simulated GPU with sandboxed planners, and measures how that goes.
+/// Manages the memory of a GPU, simulated or real, with sandboxed planners, and measures how that
+/// goes.
 #[derive(Debug, Parser)]
 #[command(name = "gpumm", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -18,7 +21,8 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-'gpumm help replay' explains replays with examples, 'gpumm help capture' error captures.
+'gpumm help replay' explains replays with examples, 'gpumm help capture' error captures,
+'gpumm help devices' which devices there are.
 GPUMM_LOG=debug (or any tracing filter) shows on stderr what the program does.";
 
 #[derive(Debug, Subcommand)]
@@ -29,6 +33,9 @@ pub(crate) enum Command {
     /// Show what an error capture holds: what failed on the device, on which memory, and why
     #[command(after_long_help = crate::capture::HELP)]
     Capture(CaptureArgs),
+    /// List the devices that a replay can run on: the simulated one, and GPUs
+    #[command(after_long_help = crate::devices::HELP)]
+    Devices(Devices),
 }
 
 const REPLAY_HELP: &str = "\
@@ -50,8 +57,13 @@ Repeatable:
   planner 4 batches later: two runs on the same input make the same plans (plans_digest).
   In the JSON only 'timing' differs.
 
+Devices:
+  --device sim, the default, is simulated: it moves and checks real bytes in host memory. With
+  --device wgpu device memory is a GPU's, and the GPU does copies and fills; 'gpumm devices' lists
+  the GPUs. Plans do not depend on the device: the same replay on both makes the same.
+
 Faults:
-  --fault makes the device fail on purpose, '--fault help' tells how. A copy that fails is redone
+  --fault makes sim fail on purpose, '--fault help' tells how. A copy that fails is redone
   by the CPU; where that is impossible the buffer loses its content, and its uses are refused.
   A lost device is brought back, with what system memory still holds. The run tells what was
   repaired and what was lost, and verifies everything else. --captures keeps what failed
@@ -85,13 +97,15 @@ Examples:
   gpumm replay run.csv.gz --vram 60% --shadow range
   gpumm replay run.csv.gz --vram 60% --vm --verify full
   gpumm replay run.csv.gz --vm --maps-at 50%
+  gpumm replay run.csv.gz --vram 60% --verify full --device wgpu
+  gpumm replay run.csv.gz --device wgpu:llvmpipe --json - | jq .adapter
   zcat run.csv.gz | gpumm replay - --vram 2GiB --json - | jq .evictions
 
 Exit status:
   0  all is well, but for what --fault explains
   1  the run found a failure: an allocation or access without room, wrong contents, a device
      fault, or a log whose plans differ
-  2  the command line makes no sense
+  2  the command line makes no sense, or asks for a size or a GPU that is not to be had
   3  a file cannot be read or written; the line says where
   4  a component failed and could not be replaced";
 
@@ -117,13 +131,9 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "NAME|FILE.wasm")]
     pub(crate) strategy: Option<String>,
 
-    /// The device: sim moves and checks real bytes in host memory [default: sim]
-    #[arg(
-        long,
-        value_enum,
-        hide_possible_values = true,
-        hide_default_value = true
-    )]
+    /// The device: sim, or a GPU by way of wgpu: the best, or with wgpu:NAME the first with this in
+    /// its name or backend, or of this number ('gpumm devices' lists them) [default: sim]
+    #[arg(long, value_name = "sim|wgpu[:NAME]")]
     pub(crate) device: Option<DeviceKind>,
 
     /// How much of a buffer is checked at each use: off, sample (one 4 KiB block in 64, each
@@ -213,7 +223,9 @@ pub(crate) struct Replay {
 impl Replay {
     /// The first option that makes no sense for a request log, as it brings its own.
     pub(crate) fn not_for_logs(&self) -> Option<&'static str> {
+        let gpu = matches!(self.device, Some(DeviceKind::Wgpu(_)));
         [
+            (gpu, "--device wgpu"),
             (self.vram.is_some(), "--vram"),
             (self.system.is_some(), "--system"),
             (self.strategy.is_some(), "--strategy"),
@@ -244,11 +256,6 @@ impl Replay {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum DeviceKind {
-    Sim,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum VerifyKind {
     Off,
     Sample,
@@ -266,6 +273,7 @@ pub(crate) fn usage(error: &clap::Error, command: Option<&str>) -> Failure {
     let help = match command {
         Some("capture") => "gpumm help capture",
         Some("replay") => "gpumm help replay",
+        Some("devices") => "gpumm help devices",
         _ => "gpumm help",
     };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

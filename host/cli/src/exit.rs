@@ -54,6 +54,7 @@ impl Failure {
     /// A failure of the Runtime, with the status that its kind has.
     pub fn of_runtime(error: &gpumm::Error) -> Self {
         use gpumm::Error;
+        let mut text = chain(error);
         let exit = match error {
             Error::Stopped(_) | Error::Component { .. } if error.is_component_failure() => {
                 Exit::Component
@@ -63,11 +64,16 @@ impl Failure {
             Error::Device(DeviceError::Reserve { .. } | DeviceError::InvalidConfig(_)) => {
                 Exit::Usage
             }
+            // Nor is this a failure of the device: there is none.
+            Error::Device(why @ (DeviceError::NoAdapter | DeviceError::LimitTooSmall { .. })) => {
+                text = why.to_string();
+                Exit::Usage
+            }
             Error::Log(_) => Exit::File,
             Error::Stopped(inner) if matches!(**inner, Error::Log(_)) => Exit::File,
             _ => Exit::Found,
         };
-        Failure::new(exit, chain(error))
+        Failure::new(exit, text)
     }
 
     /// The same failure with a name in front.
@@ -121,6 +127,26 @@ mod tests {
             failure.line,
             "the device failed: no address space for a memory of 7 bytes: out of memory"
         );
+    }
+
+    #[test]
+    fn a_gpu_that_is_missing_or_too_small_is_no_failure_of_a_device() {
+        let small = DeviceError::LimitTooSmall {
+            limit: "max_buffer_size",
+            has: 4096,
+            needed: 8192,
+        };
+        for (error, line) in [
+            (
+                small,
+                "the GPU's limit max_buffer_size is 4096, and 8192 is needed",
+            ),
+            (DeviceError::NoAdapter, "no GPU adapter was found"),
+        ] {
+            let failure = Failure::of_runtime(&gpumm::Error::Device(error));
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.line.starts_with(line), "{}", failure.line);
+        }
     }
 
     #[test]

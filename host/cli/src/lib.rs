@@ -1,13 +1,22 @@
-//! The gpumm command line, as a library: `gpumm replay` and what it is made of, `gpumm capture`.
+//! The gpumm command line, as a library: `gpumm replay` and what it is made of, `gpumm capture`,
+//! `gpumm devices`.
 //!
 //! [`run`] is the whole program. [`replay::run`] replays an imported trace and returns a
 //! [`replay::Summary`]; tests use it to put other components or a sabotaged device in place.
+//!
+//! The feature `wgpu`, on by default, is for replays on a GPU.
 #![forbid(unsafe_code)]
 
 mod args;
 mod capture;
+mod device;
+mod devices;
 mod exit;
 mod files;
+#[cfg(feature = "wgpu")]
+mod gpu;
+#[cfg(not(feature = "wgpu"))]
+mod no_gpu;
 mod progress;
 pub mod replay;
 pub mod size;
@@ -16,7 +25,10 @@ use clap::Parser;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub use device::{Adapter, DeviceKind};
 pub use exit::{Exit, Failure};
+#[cfg(not(feature = "wgpu"))]
+use no_gpu as gpu;
 
 /// The variable that says what is logged to stderr.
 const LOG_VARIABLE: &str = "GPUMM_LOG";
@@ -32,6 +44,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => start_log().and_then(|()| match cli.command {
             args::Command::Replay(replay) => replay::command(&replay),
             args::Command::Capture(capture) => capture::command(&capture),
+            args::Command::Devices(devices) => devices::command(&devices),
         }),
         Err(error) if error.use_stderr() => Err(args::usage(&error, command)),
         Err(help) => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base;
 use crate::device::EngineKind;
+use crate::engine_list;
 use crate::error::DeviceError;
 
 use super::FaultRule;
@@ -39,10 +40,7 @@ impl SimConfig {
             name: name.to_owned(),
             vram_bytes,
             granule: 4096,
-            engines: vec![
-                ("copy".to_owned(), EngineKind::Copy),
-                ("compute".to_owned(), EngineKind::Compute),
-            ],
+            engines: engine_list::usual(),
             iommu: true,
             page_table_bytes: 1 << 30,
             timeout: Duration::from_secs(2),
@@ -53,23 +51,19 @@ impl SimConfig {
 
     /// With so many copy engines, `copy0` and so on, and behind them one compute engine.
     pub fn copy_engines(mut self, count: u32) -> SimConfig {
-        self.engines = (0..count)
-            .map(|index| (format!("copy{index}"), EngineKind::Copy))
-            .chain([("compute".to_owned(), EngineKind::Compute)])
-            .collect();
+        self.engines = engine_list::copies(count);
         self
     }
 
     /// With so many more compute engines, `ring0` and so on, behind those that are there.
     pub fn rings(mut self, count: u32) -> SimConfig {
-        let rings = (0..count).map(|index| (format!("ring{index}"), EngineKind::Compute));
-        self.engines.extend(rings);
+        engine_list::add_rings(&mut self.engines, count);
         self
     }
 
     /// With an engine for page tables, `bind`, behind those that are there.
     pub fn bind_engine(mut self) -> SimConfig {
-        self.engines.push(("bind".to_owned(), EngineKind::Bind));
+        engine_list::add_bind(&mut self.engines);
         self
     }
 

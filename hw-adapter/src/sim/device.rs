@@ -7,6 +7,7 @@ use crate::device::{Device, DeviceProperties, EngineId, Fault};
 use crate::engine::Engine;
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
+use crate::statistics::DeviceStatistics;
 use crate::timeline::WaitError;
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -60,6 +61,10 @@ impl Device for Sim {
 
     fn is_lost(&self) -> bool {
         self.shared.faults.is_lost()
+    }
+
+    fn statistics(&self) -> DeviceStatistics {
+        Sim::statistics(self)
     }
 
     fn cpu(&self) -> &dyn CpuAccess {

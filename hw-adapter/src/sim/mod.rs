@@ -126,13 +126,7 @@ impl Drop for Sim {
 
 impl Shared {
     fn statistics(&self) -> DeviceStatistics {
-        DeviceStatistics {
-            engines: self.engines.iter().map(|e| e.counters.snapshot()).collect(),
-            cpu: self.cpu.snapshot(),
-            faults_injected: self.faults.injected(),
-            dma_mapped: self.iommu.bytes(),
-            mmu: self.mmu.statistics(),
-        }
+        self.base.statistics(self.faults.injected())
     }
 
     fn inject(&self, rule: FaultRule) {

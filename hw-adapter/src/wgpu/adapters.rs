@@ -33,25 +33,77 @@ pub struct AdapterEntry {
     pub features: wgpu::Features,
 }
 
+impl AdapterEntry {
+    pub(super) fn of(adapter: &wgpu::Adapter) -> AdapterEntry {
+        let info = adapter.get_info();
+        AdapterEntry {
+            name: info.name,
+            backend: info.backend.to_string(),
+            kind: info.device_type,
+            driver: format!("{} {}", info.driver, info.driver_info)
+                .trim()
+                .to_owned(),
+            limits: adapter.limits(),
+            features: adapter.features(),
+        }
+    }
+
+    /// The kind in a word: `discrete`, `integrated`, `virtual`, `cpu` or `other`.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "cpu",
+            wgpu::DeviceType::Other => "other",
+        }
+    }
+
+    /// The features by name, sorted.
+    pub fn feature_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.features.iter_names().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Better ones have less.
+    fn rank(&self) -> u8 {
+        match self.kind {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        }
+    }
+}
+
+impl AdapterChoice {
+    /// The place of the GPU that is meant in a list of them.
+    pub fn find(&self, list: &[AdapterEntry]) -> Option<usize> {
+        match self {
+            AdapterChoice::Best => {
+                let ranks = list.iter().enumerate();
+                let best = ranks.min_by_key(|(_, entry)| entry.rank());
+                best.map(|(index, _)| index)
+            }
+            AdapterChoice::Named(part) => {
+                let part = part.to_lowercase();
+                let has = |text: &str| text.to_lowercase().contains(&part);
+                list.iter()
+                    .position(|entry| has(&entry.name) || has(&entry.backend))
+            }
+            AdapterChoice::Index(index) => Some(*index).filter(|index| *index < list.len()),
+        }
+    }
+}
+
 /// The GPUs of this machine, in the order of [`AdapterChoice::Index`]; none without drivers.
 ///
 /// # Complexity
 /// It loads the drivers each time: tens of milliseconds.
 pub fn list() -> Vec<AdapterEntry> {
-    adapters()
-        .iter()
-        .map(|adapter| {
-            let info = adapter.get_info();
-            AdapterEntry {
-                name: info.name,
-                backend: info.backend.to_string(),
-                kind: info.device_type,
-                driver: format!("{} {}", info.driver, info.driver_info),
-                limits: adapter.limits(),
-                features: adapter.features(),
-            }
-        })
-        .collect()
+    adapters().iter().map(AdapterEntry::of).collect()
 }
 
 fn adapters() -> Vec<wgpu::Adapter> {
@@ -69,27 +121,9 @@ fn adapters() -> Vec<wgpu::Adapter> {
 /// [`DeviceError::NoAdapter`].
 pub(super) fn choose(choice: &AdapterChoice) -> Result<wgpu::Adapter, DeviceError> {
     let mut adapters = adapters();
-    let index = match choice {
-        AdapterChoice::Best => {
-            (0..adapters.len()).min_by_key(|index| match adapters[*index].get_info().device_type {
-                wgpu::DeviceType::DiscreteGpu => 0,
-                wgpu::DeviceType::IntegratedGpu => 1,
-                wgpu::DeviceType::VirtualGpu => 2,
-                wgpu::DeviceType::Other => 3,
-                wgpu::DeviceType::Cpu => 4,
-            })
-        }
-        AdapterChoice::Named(part) => {
-            let part = part.to_lowercase();
-            adapters.iter().position(|adapter| {
-                let info = adapter.get_info();
-                info.name.to_lowercase().contains(&part)
-                    || info.backend.to_string().to_lowercase().contains(&part)
-            })
-        }
-        AdapterChoice::Index(index) => Some(*index).filter(|index| *index < adapters.len()),
-    };
-    index
+    let list: Vec<AdapterEntry> = adapters.iter().map(AdapterEntry::of).collect();
+    choice
+        .find(&list)
         .map(|index| adapters.swap_remove(index))
         .ok_or(DeviceError::NoAdapter)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::base;
 use crate::device::EngineKind;
+use crate::engine_list;
 use crate::error::DeviceError;
 
 use super::staging::KEPT;
@@ -49,15 +50,30 @@ impl WgpuConfig {
             vram_bytes,
             granule: 4096,
             chunk_bytes: None,
-            engines: vec![
-                ("copy".to_owned(), EngineKind::Copy),
-                ("compute".to_owned(), EngineKind::Compute),
-            ],
+            engines: engine_list::usual(),
             iommu: true,
             page_table_bytes: 1 << 30,
             bind_direct: true,
             timeout: Duration::from_secs(30),
         }
+    }
+
+    /// With so many copy engines, `copy0` and so on, and behind them one compute engine.
+    pub fn copy_engines(mut self, count: u32) -> WgpuConfig {
+        self.engines = engine_list::copies(count);
+        self
+    }
+
+    /// With so many more compute engines, `ring0` and so on, behind those that are there.
+    pub fn rings(mut self, count: u32) -> WgpuConfig {
+        engine_list::add_rings(&mut self.engines, count);
+        self
+    }
+
+    /// With an engine for page tables, `bind`, behind those that are there.
+    pub fn bind_engine(mut self) -> WgpuConfig {
+        engine_list::add_bind(&mut self.engines);
+        self
     }
 
     pub(super) fn check(&self) -> Result<(), DeviceError> {

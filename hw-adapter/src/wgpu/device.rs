@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
 use crate::shader::{ShaderError, ShaderId};
+use crate::statistics::DeviceStatistics;
 use crate::timeline::WaitError;
 use crate::vm::{PteEntry, VmId, VmReport};
 
@@ -66,6 +67,10 @@ impl Device for WgpuDevice {
 
     fn as_wgpu(&self) -> Option<&WgpuDevice> {
         Some(self)
+    }
+
+    fn statistics(&self) -> DeviceStatistics {
+        WgpuDevice::statistics(self)
     }
 
     fn cpu(&self) -> &dyn CpuAccess {

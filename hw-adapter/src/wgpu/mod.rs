@@ -54,6 +54,7 @@ use crate::base::{Base, Parts, Threads};
 use crate::claim::Memory;
 use crate::command::MemorySpace;
 use crate::error::DeviceError;
+use crate::statistics::DeviceStatistics;
 use crate::system::SystemMemory;
 use crate::timeline::Timelines;
 use context::Context;
@@ -191,6 +192,17 @@ impl WgpuDevice {
     pub fn wgpu(&self) -> (wgpu::Device, wgpu::Queue) {
         let context = self.shared.context();
         (context.device.clone(), context.queue.clone())
+    }
+
+    /// The GPU; `None` for a device that an embedder made.
+    pub fn adapter(&self) -> Option<AdapterEntry> {
+        self.shared.adapter.as_ref().map(AdapterEntry::of)
+    }
+
+    /// What the engines have done so far.
+    pub fn statistics(&self) -> DeviceStatistics {
+        // Nobody makes a GPU fail on purpose.
+        self.shared.statistics(0)
     }
 
     /// The size of the GPU buffers that vram is made of, in bytes.

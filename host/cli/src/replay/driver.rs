@@ -60,22 +60,14 @@ struct Driver<'a> {
     tally: Tally,
 }
 
-/// Replays a trace on a simulated device.
+/// Replays a trace.
 ///
 /// # Errors
 /// The device cannot be made, or has stopped. That requests fail is no error but a finding.
-pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<Summary, Error> {
-    let Hooks {
-        mut progress,
-        log,
-        captures,
-        device: on_device,
-    } = hooks;
+pub fn run(trace: &Trace, options: &ReplayOptions, mut hooks: Hooks<'_>) -> Result<Summary, Error> {
     let began = Instant::now();
-    let (runtime, control) = start(options, log, captures, options.tenants_of(trace))?;
-    if let Some(on_device) = on_device {
-        on_device(control.clone());
-    }
+    let mut progress = hooks.progress.take();
+    let (runtime, adapter) = start(options, hooks, options.tenants_of(trace))?;
     let device = runtime.device(0)?;
     let startup = began.elapsed().as_secs_f64();
     let began = Instant::now();
@@ -118,7 +110,7 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     driver.list_mappings(trace.events.len() as u64, trace)?;
     device.end_log()?;
     swaps.note_faults(trace.events.len() as u64, &device, &mut driver.tally)?;
-    let done = driver.spaces.as_ref().map(|s| s.done(&device, &control));
+    let done = driver.spaces.as_ref().map(|s| s.done(&device));
     driver.tally.vm = done.transpose()?;
     driver.tally.shadow = device.shadow_report()?.map(ShadowDone::from);
     let seconds = began.elapsed().as_secs_f64();
@@ -126,7 +118,8 @@ pub fn run(trace: &Trace, options: &ReplayOptions, hooks: Hooks<'_>) -> Result<S
     let poisoned = driver.allocations(&report.poisoned);
     let mut tally = driver.tally;
     tally.poisoned = poisoned;
-    tally.faults_injected = control.faults_injected();
+    tally.faults_injected = device.hardware().statistics().faults_injected;
+    tally.adapter = adapter;
     Ok(tally.summary(trace, options, report, [startup, seconds]))
 }
 

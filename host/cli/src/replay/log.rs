@@ -124,9 +124,10 @@ fn replay(input: Input) -> Result<LogSummary, Failure> {
 /// Refuses what no device was made with, before memory is reserved for it.
 fn check(header: &LogHeader) -> Result<(), Failure> {
     let wrong = |why: String| Err(Failure::new(Exit::File, format!("request log: {why}")));
-    if header.device != "sim" {
+    // Plans do not depend on the device, so those of a GPU are made again on the simulated one.
+    if !["sim", "wgpu"].contains(&header.device.as_str()) {
         return wrong(format!(
-            "it is of a device '{}'; only sim can replay",
+            "it is of a device '{}'; only those of sim and wgpu can be replayed",
             header.device
         ));
     }
@@ -161,7 +162,7 @@ fn check(header: &LogHeader) -> Result<(), Failure> {
 }
 
 fn runtime(header: &LogHeader) -> Result<Runtime, Error> {
-    let config = SimConfig::new(&header.device, header.vram_bytes);
+    let config = SimConfig::new("sim", header.vram_bytes);
     let mut config = config.copy_engines(header.copy_engines);
     if header.contexts > 0 {
         config = config.rings(1).bind_engine();
@@ -187,7 +188,7 @@ fn summary(path: String, header: LogHeader, report: &LogReport, timing: LogTimin
             path,
             format: "gpumm request log",
         },
-        device: header.device,
+        device: "sim".into(),
         strategy: header.strategy,
         vram_bytes: header.vram_bytes,
         system_bytes: header.system_bytes,

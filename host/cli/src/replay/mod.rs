@@ -29,6 +29,7 @@ pub use swap::{StrategyFaultDone, SwapAt, SwapDone, SwapTo};
 pub use vm::VmDone;
 
 use crate::args::{Replay, TenantsKind, VerifyKind};
+use crate::device::DeviceKind;
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Input, Whole};
 use crate::progress::Progress;
@@ -72,6 +73,8 @@ pub enum Tenants {
 pub struct ReplayOptions {
     /// What the trace is called in reports.
     pub name: String,
+    /// The device.
+    pub device: DeviceKind,
     /// Device memory in bytes, a multiple of 4096.
     pub vram_bytes: u64,
     /// System memory in bytes.
@@ -117,6 +120,7 @@ impl ReplayOptions {
     pub fn new(name: &str, vram_bytes: u64, system_bytes: u64) -> Self {
         ReplayOptions {
             name: name.into(),
+            device: DeviceKind::Sim,
             vram_bytes,
             system_bytes,
             gtt_bytes: None,
@@ -160,7 +164,7 @@ pub struct Hooks<'a> {
     pub log: Option<Box<dyn Write + Send>>,
     /// Where error captures go, and what reports call it.
     pub captures: Option<(Dir, String)>,
-    /// Gets the handle of the simulated device before the first batch: how tests sabotage it.
+    /// Gets the handle of a simulated device before the first batch: how tests sabotage it.
     pub device: Option<&'a mut dyn FnMut(SimControl)>,
 }
 
@@ -181,6 +185,7 @@ pub(crate) fn command(args: &Replay) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, line));
     };
     known_strategy(args.strategy.as_deref())?;
+    known_device(args)?;
     if args.log.is_some() && args.swaps.iter().any(|swap| swap.what.changes_plans()) {
         let line = "--log keeps requests, not who plans: it goes with --swap P%:mechanism only";
         return Err(Failure::new(Exit::Usage, line));
@@ -256,6 +261,24 @@ fn finish(summary: &impl Serialize, text: &str, json: Option<Whole>) -> Result<(
     if silent { Ok(()) } else { files::print(text) }
 }
 
+/// Refuses a GPU that is not there, and what a GPU cannot do, before anything is read.
+fn known_device(args: &Replay) -> Result<(), Failure> {
+    let Some(DeviceKind::Wgpu(name)) = &args.device else {
+        return Ok(());
+    };
+    let sim_only = [
+        (!args.faults.is_empty(), "--fault"),
+        (args.fault_seed.is_some(), "--fault-seed"),
+    ];
+    if let Some((_, option)) = sim_only.iter().find(|(given, _)| *given) {
+        let line = format!(
+            "{option} makes the simulated device fail, not a GPU: it goes with --device sim only"
+        );
+        return Err(Failure::new(Exit::Usage, line));
+    }
+    crate::gpu::check(name.as_deref())
+}
+
 /// Refuses an unknown strategy before anything is read.
 fn known_strategy(name: Option<&str>) -> Result<(), Failure> {
     let Some(name) = name else { return Ok(()) };
@@ -303,6 +326,7 @@ fn options(
     let gtt_bytes = gtt.transpose().map_err(|why| wrong("--gtt", why))?;
     let defaults = ReplayOptions::new(&name, vram_bytes, system_bytes);
     Ok(ReplayOptions {
+        device: args.device.clone().unwrap_or_default(),
         strategy: args.strategy.clone().unwrap_or(defaults.strategy),
         touch: args.touch.unwrap_or(defaults.touch),
         verify: args.verify.map_or(defaults.verify, Verify::from),

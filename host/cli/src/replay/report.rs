@@ -84,7 +84,11 @@ pub(super) fn text(s: &Summary) -> String {
         true => format!(", {} of it mapped at once", human(s.gtt_bytes)),
         false => String::new(),
     };
-    let device = format!("{}, strategy {}{engines}", s.device, s.strategy);
+    let gpu = match &s.adapter {
+        None => String::new(),
+        Some(gpu) => format!(" on {} by way of {}", gpu.name, gpu.backend),
+    };
+    let device = format!("{}{gpu}, strategy {}{engines}", s.device, s.strategy);
     t.row("device", device)
         .row(
             "vram",

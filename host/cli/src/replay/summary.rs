@@ -1,6 +1,7 @@
 //! What a replay found, and the JSON of it.
 
 use super::{ShadowDone, StrategyFaultDone, SwapDone, Tenants, Verify, VmDone, faults};
+use crate::device::Adapter;
 use gpumm_hw::sim::FaultRule;
 use serde::Serialize;
 
@@ -15,8 +16,10 @@ pub struct Summary {
     pub schema_version: u32,
     /// What was replayed.
     pub source: Source,
-    /// The kind of device, `sim`.
+    /// The kind of device, `sim` or `wgpu`.
     pub device: String,
+    /// The GPU, where the device is one.
+    pub adapter: Option<Adapter>,
     /// The strategy of device memory.
     pub strategy: String,
     /// Device memory in bytes.

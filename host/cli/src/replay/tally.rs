@@ -2,6 +2,7 @@
 
 use super::summary::{AccessModel, Details, SCHEMA_VERSION, Source, Summary, Timing, hex};
 use super::{ReplayOptions, ShadowDone, StrategyFaultDone, SwapDone, Verify, VmDone, faults};
+use crate::device::Adapter;
 use gpumm::contract::plan::Status;
 use gpumm::job::Check;
 use gpumm::{DeviceReport, Error};
@@ -35,6 +36,7 @@ pub(super) struct Tally {
     pub(super) shadow: Option<ShadowDone>,
     pub(super) vm: Option<VmDone>,
     pub(super) maps: Option<String>,
+    pub(super) adapter: Option<Adapter>,
     pub(super) details: Details,
 }
 
@@ -147,7 +149,8 @@ impl Tally {
                 format: trace.format.to_string(),
                 events: stats.events,
             },
-            device: "sim".into(),
+            device: options.device.word().into(),
+            adapter: self.adapter,
             strategy,
             vram_bytes: options.vram_bytes,
             system_bytes: options.system_bytes,

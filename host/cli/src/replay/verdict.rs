@@ -224,8 +224,14 @@ fn evicted(n: u64) -> String {
 
 fn advice(s: &Summary) -> &'static str {
     const BUG: &str = "this is a bug of gpumm: please report it with the file that --log writes";
+    const GPU: &str = "the GPU or its driver failed: try a smaller --vram, and --device sim, which \
+                       tells whether it is a bug of gpumm";
+    let bug = match s.adapter.is_some() && s.corrupt_bytes == 0 {
+        true => GPU,
+        false => BUG,
+    };
     if s.corrupt_bytes > 0 || s.device_faults > 0 {
-        return BUG;
+        return bug;
     }
     let gtt = s.gtt_bytes < s.system_bytes;
     match (s.details.more_vram, s.details.more_system) {
@@ -235,7 +241,7 @@ fn advice(s: &Summary) -> &'static str {
         (true, false) => "try a larger --vram",
         (false, true) => "try a larger --system",
         (false, false) if s.failed_swaps > 0 => "the old component went on",
-        (false, false) if !faults::unexplained(s).is_empty() => BUG,
+        (false, false) if !faults::unexplained(s).is_empty() => bug,
         (false, false) => "try again with GPUMM_LOG=warn, which tells which component failed",
     }
 }

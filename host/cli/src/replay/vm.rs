@@ -7,7 +7,6 @@ use gpumm::contract::vm::{PAGE, Span};
 use gpumm::job::{Check, PatternKey};
 use gpumm::{Batch, Buffer, Client, DeviceHandle, Error, Priority, Queue, Rights, Slot, Vm};
 use gpumm::{VmBind, VmDesc, VmKernel};
-use gpumm_hw::sim::SimControl;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -179,9 +178,9 @@ impl Spaces {
     /// What came of it.
     ///
     /// Errors: the planner has ended.
-    pub(super) fn done(&self, device: &DeviceHandle, sim: &SimControl) -> Result<VmDone, Error> {
+    pub(super) fn done(&self, device: &DeviceHandle) -> Result<VmDone, Error> {
         let counts = device.report()?.counts;
-        let mmu = sim.statistics().mmu;
+        let mmu = device.hardware().statistics().mmu;
         Ok(VmDone {
             binds: counts.binds,
             unbinds: counts.unbinds,

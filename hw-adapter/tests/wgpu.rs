@@ -50,7 +50,12 @@ fn suite(config: &WgpuConfig) {
 #[test]
 fn the_default_device_passes_the_suite() {
     if has_gpu() {
-        suite(&WgpuConfig::new("gpu", MEMORY));
+        for lists_by_cpu in [None, Some(false), Some(true)] {
+            suite(&WgpuConfig {
+                lists_by_cpu,
+                ..WgpuConfig::new("gpu", MEMORY)
+            });
+        }
     }
 }
 
@@ -60,6 +65,7 @@ fn a_device_of_many_chunks_passes_the_suite() {
         let mut config = WgpuConfig::new("chunks", MEMORY);
         config.chunk_bytes = Some(12_288);
         config.engines = vec![("all".into(), EngineKind::Compute)];
+        config.lists_by_cpu = Some(false);
         suite(&config);
     }
 }

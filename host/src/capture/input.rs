@@ -95,6 +95,7 @@ pub(super) fn cause(error: &DeviceError) -> &'static str {
         | DeviceError::NotMapped { .. }
         | DeviceError::InvalidDma
         | DeviceError::NoAdapter
+        | DeviceError::UnknownShader(_)
         | DeviceError::LimitTooSmall { .. }
         | DeviceError::InvalidConfig(_) => "refused",
         DeviceError::VmFault { .. } => "page-fault",

@@ -31,6 +31,9 @@ pub struct WgpuConfig {
     /// Whether jobs bind what is contiguous in one of the GPU buffers directly; otherwise they
     /// always walk the page table.
     pub bind_direct: bool,
+    /// Whether built-in kernels on lists of segments run on the CPU, by staging, and not as
+    /// shaders. `None`: where the adapter is a CPU, which runs them several times faster itself.
+    pub lists_by_cpu: Option<bool>,
     /// How long the GPU may take for a part of a command. After that the device counts as lost.
     pub timeout: Duration,
 }
@@ -54,6 +57,7 @@ impl WgpuConfig {
             iommu: true,
             page_table_bytes: 1 << 30,
             bind_direct: true,
+            lists_by_cpu: None,
             timeout: Duration::from_secs(30),
         }
     }

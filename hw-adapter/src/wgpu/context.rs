@@ -60,6 +60,8 @@ pub(super) struct Context {
     patience: Duration,
     pub(super) pool: Pool,
     pub(super) kernels: Kernels,
+    /// Whether the CPU runs kernels on lists.
+    pub(super) lists_by_cpu: bool,
     /// The page tables as the GPU has them.
     pub(super) images: Images,
     /// What wgpu said last.
@@ -92,6 +94,7 @@ impl Context {
             patience,
             pool: Pool::default(),
             kernels: Kernels::default(),
+            lists_by_cpu: false,
             images: Images::default(),
             said: Mutex::default(),
         }

@@ -82,10 +82,12 @@ pub(super) fn execute(
             Ok(OutcomeValue::Done)
         }
         Command::Run(kernel) => {
-            let (outcome, bytes) = match kernels::run(context, kernel, access)? {
-                Some(ran) => ran,
-                None => run(context, kernel, access)?,
+            let ran = match context.lists_by_cpu {
+                true => None,
+                false => kernels::run(context, kernel, access)?,
             };
+            let by_cpu = || run(context, kernel, access);
+            let (outcome, bytes) = ran.map_or_else(by_cpu, Ok)?;
             add(&counters.run, bytes);
             Ok(outcome)
         }
@@ -104,7 +106,7 @@ fn zeroes(bytes: u64) -> Result<Vec<u8>, DeviceError> {
     Ok(data)
 }
 
-/// Runs a kernel on the CPU, as the list is not of whole pages: it is read and written part by part.
+/// Runs a kernel on the CPU: its list is read and written part by part.
 fn run(
     context: &Context,
     kernel: &Kernel,

@@ -61,7 +61,8 @@ impl Shared {
         // An embedder's device stays lost.
         let adapter = self.adapter.as_ref().ok_or(DeviceError::Lost)?;
         let opened = adapters::open(adapter)?;
-        let new = Context::new(opened, self.vram.size(), self.chunk_bytes, self.timeout);
+        let mut new = Context::new(opened, self.vram.size(), self.chunk_bytes, self.timeout);
+        new.lists_by_cpu = old.lists_by_cpu;
         let new = Arc::new(new);
         let mut context = self.context.write().unwrap_or_else(PoisonError::into_inner);
         *context = Arc::clone(&new);

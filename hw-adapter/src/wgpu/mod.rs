@@ -152,7 +152,10 @@ impl WgpuDevice {
         let chunk_bytes = config.chunk(&opened.0.limits())?;
         let stage = |_: &_| Memory::scratch(MemorySpace::Vram, config.vram_bytes);
         let stages = config.engines.iter().map(stage).collect::<Result<_, _>>()?;
-        let context = Context::new(opened, config.vram_bytes, chunk_bytes, config.timeout);
+        let kind = opened.0.adapter_info().device_type;
+        let mut context = Context::new(opened, config.vram_bytes, chunk_bytes, config.timeout);
+        let slow = kind == wgpu::DeviceType::Cpu;
+        context.lists_by_cpu = config.lists_by_cpu.unwrap_or(slow);
         let parts = Parts {
             name: config.name,
             vram_bytes: config.vram_bytes,

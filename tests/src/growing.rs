@@ -2,8 +2,9 @@
 
 use gpumm_hw::sim::{Sim, SimConfig};
 use gpumm_hw::{
-    Command, CpuAccess, Device, DeviceError, DeviceProperties, EngineId, Fault, Kernel,
-    MemorySpace, PteEntry, Segment, Submission, SystemMemory, Timelines, VmId, VmReport, WaitError,
+    Command, CpuAccess, Device, DeviceError, DeviceProperties, DeviceStatistics, EngineId, Fault,
+    Kernel, MemorySpace, PteEntry, Segment, Submission, SystemMemory, Timelines, VmId, VmReport,
+    WaitError,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -102,6 +103,10 @@ impl Device for Growing {
             _ => {}
         }
         self.sim.submit(engine, submission)
+    }
+
+    fn statistics(&self) -> DeviceStatistics {
+        Device::statistics(&self.sim)
     }
 
     fn grow(&self, memory: MemorySpace, bytes: u64) -> Result<u64, DeviceError> {

@@ -242,9 +242,7 @@ fn wanted(command: &Command) -> u64 {
 
 fn packed(commands: &[Command]) -> Vec<u64> {
     let mut out = Writer::new(Kind::Commands);
-    commands
-        .iter()
-        .for_each(|command| _ = command.encode(&mut out));
+    commands.iter().for_each(|command| command.encode(&mut out));
     out.finish()
 }
 

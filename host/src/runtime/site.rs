@@ -63,7 +63,8 @@ impl Site<'_> {
         if let Some(arena) = self.arena {
             (vram.initial, vram.chunk) = arena;
         }
-        let whole = |bytes: u64| bytes > 0 && bytes <= vram.size && bytes % vram.granule == 0;
+        let whole =
+            |bytes: u64| bytes > 0 && bytes <= vram.size && bytes.is_multiple_of(vram.granule);
         if !whole(vram.initial) || !whole(vram.chunk) {
             return Err(missing(
                 "what its memory has at first, or its chunks, are not in it",

@@ -215,7 +215,8 @@ impl Raw {
             }
             self.queue.submit([encoder.finish()])
         });
-        submits.last().unwrap()
+        // Every one of them is submitted.
+        submits.fold(None, |_, index| Some(index)).unwrap()
     }
 
     fn encode(&self, index: usize, encoder: &mut wgpu::CommandEncoder) {

@@ -1,11 +1,11 @@
 //! Executes a command on claimed bytes.
 
-use crate::command::{Command, Kernel, Segment};
+use crate::command::{Check, Command, Kernel, Segment};
 use crate::error::DeviceError;
 use crate::exec::{self, Access};
 use crate::footprint::Footprint;
 use crate::outcome::OutcomeValue;
-use crate::pattern::{self, CheckReport};
+use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::Runs;
 use crate::statistics::{Counters, add};
 
@@ -14,8 +14,7 @@ use super::host::{End, Host};
 use super::kernels;
 use super::transfer::Transfer;
 
-/// How much of a kernel is in host memory at once, in bytes: a multiple of
-/// [`Check::BLOCK`](crate::Check::BLOCK), so that blocks are those of the whole.
+/// How much is compared in host memory at once, in bytes.
 const KERNEL: u64 = 8 << 20;
 
 /// Executes a command whose bytes are claimed in `access`.
@@ -67,7 +66,7 @@ pub(super) fn execute(
             let mut data = zeroes(*bytes)?;
             host.output = &mut data;
             let mut transfer = Transfer::new(context, host);
-            transfer.get(Runs::new(src, *offset, *bytes))?;
+            transfer.get(Runs::new(src, *offset, *bytes), 0)?;
             transfer.finish()?;
             add(&counters.read, *bytes);
             Ok(OutcomeValue::Bytes(data))
@@ -106,7 +105,8 @@ fn zeroes(bytes: u64) -> Result<Vec<u8>, DeviceError> {
     Ok(data)
 }
 
-/// Runs a kernel on the CPU: its list is read and written part by part.
+/// Runs a kernel on the CPU: what it compares is brought to host memory, and what it writes is
+/// made where it is uploaded from.
 fn run(
     context: &Context,
     kernel: &Kernel,
@@ -114,30 +114,11 @@ fn run(
 ) -> Result<(OutcomeValue, u64), DeviceError> {
     match kernel {
         Kernel::WritePattern { dst, bytes, key } => {
-            parts(
-                context,
-                dst,
-                *bytes,
-                access,
-                (false, true),
-                |data, offset| {
-                    pattern::write(data, offset, *key);
-                },
-            )?;
+            write_words(context, dst, *bytes, *key, access)?;
             Ok((OutcomeValue::Done, *bytes))
         }
         Kernel::CheckPattern { src, bytes, key } => {
-            let mut report = CheckReport::default();
-            parts(
-                context,
-                src,
-                *bytes,
-                access,
-                (true, false),
-                |data, offset| {
-                    report.add(&pattern::check(data, offset, *key));
-                },
-            )?;
+            let report = compare(context, src, *bytes, *key, Check::Full, access)?;
             Ok((OutcomeValue::Checked(report), *bytes))
         }
         Kernel::Rewrite {
@@ -147,59 +128,78 @@ fn run(
             new,
             check,
         } => {
-            let mut report = CheckReport::default();
-            parts(
-                context,
-                mem,
-                *bytes,
-                access,
-                (true, true),
-                |data, offset| {
-                    exec::rewrite(data, offset, *old, *new, *check, &mut report);
-                },
-            )?;
+            let report = compare(context, mem, *bytes, *old, *check, access)?;
+            write_words(context, mem, *bytes, *new, access)?;
             Ok((OutcomeValue::Checked(report), *bytes))
         }
     }
 }
 
-/// Lets `work` go over a list, part by part: read before and written after, as told.
-fn parts(
+fn write_words(
     context: &Context,
     list: &[Segment],
     bytes: u64,
+    key: PatternKey,
     access: &mut Access<'_>,
-    (read, write): (bool, bool),
-    mut work: impl FnMut(&mut [u8], u64),
 ) -> Result<(), DeviceError> {
-    let mut data = zeroes(KERNEL.min(bytes))?;
-    let mut done = 0;
-    while done < bytes {
-        let now = KERNEL.min(bytes - done);
-        data.truncate(now as usize);
-        let runs = Runs::new(list, done, now);
-        if read {
-            let host = Host {
-                system: access.system.as_mut(),
-                output: &mut data,
-                ..Host::default()
-            };
-            let mut transfer = Transfer::new(context, host);
-            transfer.get(runs.clone())?;
-            transfer.finish()?;
+    let host = Host {
+        system: access.system.as_mut(),
+        key: Some(key),
+        ..Host::default()
+    };
+    let mut transfer = Transfer::new(context, host);
+    transfer.put(End::Words(0), Runs::new(list, 0, bytes))?;
+    transfer.finish()
+}
+
+/// Compares a list with content words, as far as told: only that is read.
+fn compare(
+    context: &Context,
+    list: &[Segment],
+    bytes: u64,
+    key: PatternKey,
+    check: Check,
+    access: &mut Access<'_>,
+) -> Result<CheckReport, DeviceError> {
+    let mut report = CheckReport::default();
+    let mut data = Vec::new();
+    // Stretches of blocks that are compared, and how many bytes they have together.
+    let (mut wanted, mut total) = (Vec::<(u64, u64)>::new(), 0);
+    let mut at = 0;
+    while at < bytes {
+        let len = Check::BLOCK.min(bytes - at);
+        if check.covers(at / Check::BLOCK) {
+            match wanted.last_mut() {
+                Some((start, known)) if *start + *known == at => *known += len,
+                _ => wanted.push((at, len)),
+            }
+            total += len;
         }
-        work(&mut data, done);
-        if write {
-            let host = Host {
-                system: access.system.as_mut(),
-                input: &data,
-                ..Host::default()
-            };
-            let mut transfer = Transfer::new(context, host);
-            transfer.put(End::Bytes(0), runs)?;
-            transfer.finish()?;
+        at += len;
+        if total < KERNEL && at < bytes {
+            continue;
         }
-        done += now;
+        data.clear();
+        data.append(&mut zeroes(total)?);
+        let host = Host {
+            system: access.system.as_mut(),
+            output: &mut data,
+            ..Host::default()
+        };
+        let mut transfer = Transfer::new(context, host);
+        let mut into = 0;
+        for (start, len) in &wanted {
+            transfer.get(Runs::new(list, *start, *len), into)?;
+            into += len;
+        }
+        transfer.finish()?;
+        let mut rest = data.as_slice();
+        for (start, len) in wanted.drain(..) {
+            let (piece, behind) = rest.split_at(len as usize);
+            report.add(&pattern::check(piece, start, key));
+            rest = behind;
+        }
+        total = 0;
     }
-    Ok(())
+    Ok(report)
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::bulk::{self, Method, Piece};
 use crate::claim::Claim;
 use crate::error::DeviceError;
+use crate::pattern::{self, PatternKey};
 
 /// Where bytes come from or go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) enum End {
     Bytes(u64),
     /// Repeats 8 bytes, beginning with the lowest; only a source.
     Pattern(u64),
+    /// The content words of [`Host::key`], from an offset of their order; only a source.
+    Words(u64),
     /// The buffer that was read back; only a source.
     Readback(u64),
     /// The buffer that is uploaded; only a destination.
@@ -34,6 +37,7 @@ impl End {
             End::Shadow(at) => End::Shadow(at + bytes),
             End::Bytes(at) => End::Bytes(at + bytes),
             End::Pattern(word) => End::Pattern(word.rotate_right((bytes % 8) as u32 * 8)),
+            End::Words(at) => End::Words(at + bytes),
             End::Readback(at) => End::Readback(at + bytes),
             End::Upload(at) => End::Upload(at + bytes),
         }
@@ -49,6 +53,8 @@ pub(super) struct Host<'a, 'c> {
     pub(super) input: &'a [u8],
     /// Its answer.
     pub(super) output: &'a mut [u8],
+    /// Whose content words are written.
+    pub(super) key: Option<PatternKey>,
     /// How many bytes system memory was written by now.
     pub(super) written: u64,
 }
@@ -59,6 +65,9 @@ const AROUND: u64 = 4 << 20;
 
 /// Pieces below this are not worth it.
 const LARGE: u64 = 4096;
+
+/// How many content words are made at once, in bytes.
+const BLOCK: usize = 8192;
 
 const NO_END: DeviceError = DeviceError::Bug("bytes were moved from or to where nothing is");
 
@@ -77,6 +86,9 @@ impl Host<'_, '_> {
             let (source, target) = claim.read_write(source, target, bytes)?;
             target.copy_from_slice(source);
             return Ok(());
+        }
+        if let End::Words(offset) = from {
+            return self.words(offset, to, bytes, upload);
         }
         let pattern = match from {
             End::Pattern(word) => {
@@ -127,7 +139,44 @@ impl Host<'_, '_> {
                     .slice(range)
                     .copy_from_slice(source.bytes(from, bytes)?);
             }
-            End::Vram(_) | End::Pattern(_) | End::Readback(_) => return Err(NO_END),
+            End::Vram(_) | End::Pattern(_) | End::Words(_) | End::Readback(_) => {
+                return Err(NO_END);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Host<'_, '_> {
+    /// Writes content words where they belong, without a copy of them in between.
+    fn words(
+        &mut self,
+        offset: u64,
+        to: End,
+        bytes: u64,
+        upload: Option<&mut wgpu::BufferViewMut>,
+    ) -> Result<(), DeviceError> {
+        let key = self.key.ok_or(NO_END)?;
+        match to {
+            End::System(at) => {
+                let claim = self.system.as_deref_mut().ok_or(NO_END)?;
+                pattern::write(claim.write(at, bytes)?, offset, key);
+            }
+            End::Upload(at) => {
+                let end = range(at, bytes).end;
+                let upload = upload.filter(|upload| end <= upload.len()).ok_or(NO_END)?;
+                // The buffer may only be written; a block stays in the nearest cache.
+                let mut block = [0; BLOCK];
+                let mut done = 0;
+                while done < bytes {
+                    let now = (BLOCK as u64).min(bytes - done);
+                    let block = &mut block[..now as usize];
+                    pattern::write(block, offset + done, key);
+                    upload.slice(range(at + done, now)).copy_from_slice(block);
+                    done += now;
+                }
+            }
+            _ => return Err(NO_END),
         }
         Ok(())
     }
@@ -151,7 +200,7 @@ impl Source<'_, '_> {
             End::Bytes(at) => self.input.get(range(at, bytes)).ok_or(NO_END),
             End::Readback(at) => self.readback.get(range(at, bytes)).ok_or(NO_END),
             End::Pattern(_) => Ok(&self.pattern),
-            End::Vram(_) | End::Upload(_) => Err(NO_END),
+            End::Vram(_) | End::Words(_) | End::Upload(_) => Err(NO_END),
         }
     }
 }

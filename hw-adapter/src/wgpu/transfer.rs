@@ -142,9 +142,9 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
         Ok(())
     }
 
-    /// Reads a list into the answer.
-    pub(super) fn get(&mut self, source: Runs<'_>) -> Result<(), DeviceError> {
-        let mut to = End::Bytes(0);
+    /// Reads a list into the answer, from a place of it on.
+    pub(super) fn get(&mut self, source: Runs<'_>, at: u64) -> Result<(), DeviceError> {
+        let mut to = End::Bytes(at);
         for run in source {
             self.add(end(run), to, run.bytes)?;
             to = to.advance(run.bytes);

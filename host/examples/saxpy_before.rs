@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<Vec<u8>> {
     for vector in &vectors {
         all.extend(gpu.read(vector)?);
     }
-    let mib = BYTES * VECTORS as u64 >> 20;
+    let mib = (BYTES * VECTORS as u64) >> 20;
     println!(
         "{VECTORS} vectors, {mib} MiB, {PASSES} passes; their sum is {:e}",
         sum(&all)

@@ -1,5 +1,7 @@
 //! Programs that use the same GPU as a Runtime, on Mesa's lavapipe where there is no other GPU.
 #![allow(clippy::unwrap_used)]
+// Each example has the file that both share.
+#![allow(clippy::duplicate_mod)]
 
 #[path = "../examples/saxpy_after.rs"]
 mod after;

@@ -1,11 +1,14 @@
 //! What a device moves and fills, beside loops on the same GPU written by hand.
 //!
 //! `--device wgpu[:NAME]|sim` (`wgpu` unless said otherwise; NAME is a part of a GPU's name);
-//! `--part copies|fills` runs a part alone, `--case WORD` what has the word in its name.
+//! `--part copies|fills|kernels|replay` runs a part alone, `--case WORD` what has the word in its name.
 //!
 //! - `copies`: between system memory and vram and inside vram, contiguous and in pages: `pages` are
 //!   every second one in random order, so that nothing merges, `reversed` ones all of a range.
 //! - `fills`: with zeroes and with a pattern.
+//! - `kernels`: jobs on address spaces whose ranges are walked, bound directly, and walked with
+//!   scattered pages behind them; `raw/shader` is a shader on buffers of its own.
+//! - `replay`: events of a recorded trace per second, with small buffers and all content checked.
 //!
 //! `device` is timed from the submission until its point is reached. The loops use wgpu as a good
 //! programmer would: staging buffers are kept and mapped again while nobody waits for them.
@@ -24,8 +27,12 @@ mod common;
 mod copies;
 #[path = "device/fills.rs"]
 mod fills;
+#[path = "device/kernels.rs"]
+mod kernels;
 #[path = "device/raw.rs"]
 mod raw;
+#[path = "device/replay.rs"]
+mod replay;
 #[path = "device/subject.rs"]
 mod subject;
 
@@ -58,15 +65,16 @@ fn measure(case: &str, bytes: u64, mut turns: Vec<Turn<'_>>) -> Vec<Row> {
         sorted.sort_by(f64::total_cmp);
         sorted[sorted.len() / 2]
     };
+    let first = turns[0].0;
     let mut ratios = Map::new();
     let mut best = (0.0, 0.0);
     for ((name, _), theirs) in turns.iter().zip(&samples).skip(1) {
         let pairs: Vec<_> = samples[0].iter().zip(theirs).map(|(a, b)| a / b).collect();
         let ratio = median(&pairs);
         let rounded = json!((ratio * 1000.0).round() / 1000.0);
-        ratios.insert(format!("device/{name}"), rounded.clone());
+        ratios.insert(format!("{first}/{name}"), rounded.clone());
         let speed = median(theirs);
-        if *name != raw::PER_PAGE && speed > best.0 {
+        if first == "device" && *name != raw::PER_PAGE && speed > best.0 {
             best = (speed, ratio);
             ratios.insert("device/raw".into(), rounded);
         }
@@ -90,7 +98,12 @@ fn measure(case: &str, bytes: u64, mut turns: Vec<Turn<'_>>) -> Vec<Row> {
 /// A part: its name, and what gives its rows for a device and the cases whose names contain a word.
 type Part = (&'static str, fn(&str, &str) -> Vec<Row>);
 
-const PARTS: [Part; 2] = [("copies", copies::run), ("fills", fills::run)];
+const PARTS: [Part; 4] = [
+    ("copies", copies::run),
+    ("fills", fills::run),
+    ("kernels", kernels::run),
+    ("replay", replay::run),
+];
 
 fn main() {
     let device = option("--device").unwrap_or_else(|| "wgpu".into());

@@ -4,7 +4,7 @@ use gpumm_hw::sim::{Sim, SimConfig};
 use gpumm_hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice};
 use gpumm_hw::{
     CheckReport, Command, Device, EngineId, Kernel, Outcome, OutcomeValue, PatternKey, Point,
-    Segment, Submission, SystemMemory, Timelines,
+    Segment, Submission, SystemMemory, Timelines, VmId,
 };
 use std::sync::Arc;
 
@@ -31,6 +31,16 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn new(device: &str, vram: u64, system: u64) -> Subject {
+        Subject::with(device, vram, system, |_| {})
+    }
+
+    /// A GPU's is configured further.
+    pub(crate) fn with(
+        device: &str,
+        vram: u64,
+        system: u64,
+        configure: impl FnOnce(&mut WgpuConfig),
+    ) -> Subject {
         let timelines = Arc::new(Timelines::new());
         let memory = Arc::new(SystemMemory::new(system).unwrap());
         let (shared, name) = (Arc::clone(&timelines), "measured");
@@ -43,6 +53,7 @@ impl Subject {
                 };
                 let mut config = WgpuConfig::new(name, vram);
                 config.chunk_bytes = Some(CHUNK);
+                configure(&mut config);
                 Kind::Wgpu(WgpuDevice::new(&choice, config, shared, memory).unwrap())
             }
             _ => panic!("--device {device}: there is sim, wgpu and wgpu:NAME"),
@@ -72,6 +83,11 @@ impl Subject {
             Kind::Sim(_) => None,
             Kind::Wgpu(device) => Some(device.wgpu()),
         }
+    }
+
+    /// Makes an address space that begins at 0.
+    pub(crate) fn create_vm(&self, vm: VmId, bytes: u64) {
+        self.device().create_vm(vm, 0, bytes).unwrap();
     }
 
     /// Submits, and waits for the point.

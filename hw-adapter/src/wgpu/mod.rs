@@ -13,7 +13,7 @@
 //!   GPU copies words of 4 bytes: pieces that lie in their words as their destination does are
 //!   fast, words at the ends of others are read, changed and written back, and what is shifted
 //!   within its words goes through host memory.
-//! - *Kernels and jobs* are shaders ([`kernels`]). A job's shader walks the page table of its
+//! - *Kernels and jobs* are shaders (module `kernels`). A job's shader walks the page table of its
 //!   address space, of which the GPU has a copy; ranges that are contiguous in one buffer are
 //!   bound directly. The host walks the table first: it brings what a job uses of system memory
 //!   to the GPU and back, and registers who uses which bytes. What shaders do not do (elements

@@ -8,20 +8,9 @@ mod after;
 #[path = "../examples/saxpy_before.rs"]
 mod before;
 
-use gpumm::hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice, list};
+use gpumm::hw::conformance::has_gpu;
+use gpumm::hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice};
 use gpumm::{BufferDesc, Client, Error, OnMove, Runtime, VRAM};
-
-/// Without a GPU a test says so and passes, except under `CI`, where it fails.
-fn has_gpu() -> bool {
-    if !list().is_empty() {
-        return true;
-    }
-    let why = "no GPU adapter: install Debian's mesa-vulkan-drivers and libvulkan1, \
-               which have one that runs on the CPU";
-    assert!(std::env::var_os("CI").is_none(), "{why}");
-    eprintln!("skipped: {why}");
-    false
-}
 
 const CHUNK: u64 = 256 << 10;
 

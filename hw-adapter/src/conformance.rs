@@ -23,6 +23,22 @@ pub const MEMORY: u64 = 1 << 20;
 /// How long the suite waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Whether there is a GPU to test on, if only Mesa's lavapipe. Without one a test says so and
+/// passes; under the environment variable `CI` it fails instead.
+///
+/// # Panics
+/// Under `CI` without a GPU.
+#[cfg(feature = "wgpu")]
+pub fn has_gpu() -> bool {
+    let there = !crate::wgpu::list().is_empty();
+    let why = DeviceError::NoAdapter;
+    assert!(there || std::env::var_os("CI").is_none(), "{why}");
+    if !there {
+        eprintln!("skipped: {why}");
+    }
+    there
+}
+
 /// A device to be tested, fresh.
 pub struct Fixture {
     /// The device.

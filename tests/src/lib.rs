@@ -3,7 +3,7 @@
 //! [`native`] puts the logic libraries where the components go; [`shadow`] restores a second
 //! mechanism after every request and compares its plans; [`life`] is a random client; [`fixture`]
 //! starts Runtimes whose engines a test can hold; [`growing`] is a device that gets its memory bit by bit;
-//! [`gpu`] says whether there is a GPU; [`demanding`] wants more of strategies; [`program`] calls the
+//! [`demanding`] wants more of strategies; [`program`] calls the
 //! built `gpumm`; [`small_traces`] replays recorded traces with small buffers; [`strategies`] misbehave;
 //! [`template`] adds a strategy to a copy of the workspace; [`vm_client`] has an address space, [`vm_life`] lives
 //! in one; [`tables`] runs the sg-table component alone, [`vms`] that of gpuvm,
@@ -18,7 +18,6 @@
 pub mod crowd;
 pub mod demanding;
 pub mod fixture;
-pub mod gpu;
 pub mod growing;
 pub mod killing;
 pub mod life;

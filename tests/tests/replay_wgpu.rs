@@ -9,8 +9,8 @@
 
 use gpumm_cli::DeviceKind;
 use gpumm_cli::replay::{self, Hooks, ReplayOptions, Summary};
+use gpumm_hw::conformance::has_gpu;
 use gpumm_hw::wgpu::list;
-use gpumm_tests::gpu::has_gpu;
 use gpumm_tests::program::{call, call_among};
 use gpumm_tests::small_traces::{self, FORWARD};
 use gpumm_trace::Trace;

@@ -8,7 +8,7 @@ use gpumm::capture::{Capture, Operation};
 use gpumm::hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice};
 use gpumm::hw::{Access, DeviceError, ShaderError, VmFaultReason, VmRange};
 use gpumm::{BufferDesc, Error, Rights, Runtime, RuntimeBuilder, VmDesc, VmKernel};
-use gpumm_tests::gpu::has_gpu;
+use gpumm_hw::conformance::has_gpu;
 use gpumm_tests::vm_client::*;
 
 /// Adds an argument to each word.

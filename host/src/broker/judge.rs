@@ -84,7 +84,8 @@ fn judge_one(
     {
         let extents: Extents = extents.collect();
         judge_extents(ledger, after, arena, wish, &extents)?;
-        if wish.bytes <= arena.chunk && crosses(&extents, arena.chunk) {
+        let borders = arena.chunk < arena.size;
+        if borders && wish.bytes <= arena.chunk && crosses(&extents, arena.chunk) {
             after.leave(extents.len());
             return Ok(Ended::Crossing);
         }

@@ -273,14 +273,9 @@ impl RuntimeBuilder {
 /// A device on a GPU that also runs jobs on addresses.
 #[cfg(feature = "wgpu")]
 fn on_gpu(vram_bytes: u64) -> hw::wgpu::WgpuConfig {
-    let mut config = hw::wgpu::WgpuConfig::new("wgpu", vram_bytes);
-    let more = [
-        ("ring0", hw::EngineKind::Compute),
-        ("bind", hw::EngineKind::Bind),
-    ];
-    let more = more.map(|(name, kind)| (name.to_owned(), kind));
-    config.engines.extend(more);
-    config
+    hw::wgpu::WgpuConfig::new("wgpu", vram_bytes)
+        .rings(1)
+        .bind_engine()
 }
 
 fn built_in(strategy: &str) -> Result<Parts, Error> {

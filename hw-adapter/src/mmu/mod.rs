@@ -31,8 +31,8 @@ use table::Pages;
 pub(crate) use {
     changes::Changes,
     launch::perform,
-    shown::{Entries, regions},
-    table::PAGE,
+    shown::Entries,
+    table::{LARGE, PAGE, Table},
 };
 
 /// Contiguous bytes behind addresses.

@@ -8,7 +8,7 @@ use crate::vm::Access;
 use super::Counters;
 use super::changes::Changes;
 use super::space::{Space, Window, read};
-use super::table::{FANOUT, GIB, LARGE, PAGE, Table, index};
+use super::table::{FANOUT, Table, index};
 
 /// The flag of a copied entry that is a page of 2 MiB; the host's entries leave its bit free.
 pub(crate) const IMAGE_LARGE: u64 = 1 << 5;
@@ -39,35 +39,6 @@ impl Table {
     }
 }
 
-impl Table {
-    /// The first address of a range that may be of a present page, or the range's end.
-    pub(crate) fn next(&self, address: u64, end: u64) -> u64 {
-        let mut at = address;
-        while at < end {
-            let middles = self.top[index(at, 39)].as_ref();
-            let regions = middles.and_then(|middles| middles[index(at, 30)].as_ref());
-            let Some(regions) = regions else {
-                at = (at | (GIB - 1)) + 1;
-                continue;
-            };
-            let region = &regions[index(at, 21)];
-            if region.large == 0 && region.used == 0 {
-                at = (at | (LARGE - 1)) + 1;
-            } else if self.walk(at).is_none() {
-                at = (at | (PAGE - 1)) + 1;
-            } else {
-                break;
-            }
-        }
-        at.min(end)
-    }
-}
-
-/// The beginnings of the pieces of 2 MiB that a range touches.
-pub(crate) fn regions(start: u64, end: u64) -> impl Iterator<Item = u64> {
-    (start - start % LARGE..end).step_by(LARGE as usize)
-}
-
 impl Space {
     /// Lets `work` copy what has changed since the last time. Without an error it has.
     pub(crate) fn changes<T, E>(
@@ -81,7 +52,7 @@ impl Space {
         let mut changes = lock(changes);
         let result = work(&table, &changes);
         if result.is_ok() {
-            *changes = Changes::default();
+            changes.copied();
         }
         result
     }

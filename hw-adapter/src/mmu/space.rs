@@ -135,7 +135,7 @@ impl Space {
             let mut table = write(&self.table);
             self.version.fetch_add(1, Ordering::Relaxed);
             if let Some(changes) = &self.changes {
-                lock(changes).add(pte.address, bytes);
+                lock(changes).add(pte.address, bytes, &table);
             }
             counters.wrote(put(&mut table, pte, bytes)?);
         }

@@ -7,7 +7,8 @@ pub(crate) mod model;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gpumm_hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice, list};
+pub(crate) use gpumm_hw::conformance::has_gpu;
+use gpumm_hw::wgpu::{AdapterChoice, WgpuConfig, WgpuDevice};
 use gpumm_hw::{
     Command, Device, EngineId, Outcome, OutcomeValue, Point, Segment, Submission, SystemMemory,
     Timelines,
@@ -15,19 +16,6 @@ use gpumm_hw::{
 
 /// How long anything may take.
 pub(crate) const TIME: Option<Duration> = Some(Duration::from_secs(120));
-
-/// Whether there is a GPU to test on. Without one a test says so and passes, except under `CI`,
-/// where it fails: there the packages are to be installed.
-pub(crate) fn has_gpu() -> bool {
-    if !list().is_empty() {
-        return true;
-    }
-    let why = "no GPU adapter: install Debian's mesa-vulkan-drivers and libvulkan1, \
-               which have one that runs on the CPU";
-    assert!(std::env::var_os("CI").is_none(), "{why}");
-    eprintln!("skipped: {why}");
-    false
-}
 
 /// A device with what it shares with others.
 pub(crate) struct Bench {

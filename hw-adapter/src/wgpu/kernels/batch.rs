@@ -165,6 +165,9 @@ impl Batch {
 
     /// Puts the slots of the chunks before the lists.
     fn place(&mut self, context: &Context) {
+        if self.mode == Mode::Direct {
+            return;
+        }
         let chunks = context.chunk_count();
         let mut lists = Vec::with_capacity(4 + chunks + self.lists.len());
         lists.extend(super::halves(self.bounds.0));

@@ -57,10 +57,17 @@ pub(super) struct Piece<'w> {
 
 /// What shaders told of a piece.
 pub(super) struct Told {
-    /// The first fault: range, offset in it, and reason.
-    pub(super) fault: Option<(usize, u64, VmFaultReason)>,
+    /// The first fault: the number of the range, the offset in it, and the error.
+    pub(super) fault: Option<(usize, u64, DeviceError)>,
     /// The other results.
     pub(super) words: Vec<u32>,
+}
+
+impl Told {
+    /// The first fault as an error.
+    pub(super) fn good(&self) -> Result<(), DeviceError> {
+        self.fault.map_or(Ok(()), |(_, _, error)| Err(error))
+    }
 }
 
 impl<'w> Piece<'w> {
@@ -147,16 +154,27 @@ impl Job<'_> {
             }
             None => self.walk(piece, &mut access)?,
         };
-        let fault = out.first().filter(|note| **note != NONE);
-        let fault = fault.map(|note| {
-            let why = match note & 3 {
-                2 => VmFaultReason::ReadOnly,
-                3 => VmFaultReason::Range,
-                _ => VmFaultReason::Unmapped,
-            };
-            ((note >> 2 & 3) as usize, u64::from(note >> 4), why)
-        });
+        let note = out.first().filter(|note| **note != NONE);
+        let fault = note.map(|note| self.noted(piece, *note)).transpose()?;
         Ok(Told { fault, words: out })
+    }
+
+    /// What a shader has noted of a fault.
+    fn noted(
+        &self,
+        piece: &Piece<'_>,
+        note: u32,
+    ) -> Result<(usize, u64, DeviceError), DeviceError> {
+        let why = match note & 3 {
+            2 => VmFaultReason::ReadOnly,
+            3 => VmFaultReason::Range,
+            _ => VmFaultReason::Unmapped,
+        };
+        let (number, offset) = ((note >> 2 & 3) as usize, u64::from(note >> 4));
+        let range = piece.ranges.get(number);
+        let range = range.ok_or(DeviceError::Bug("a shader told of no range"))?;
+        let address = range.at.saturating_add(offset);
+        Ok((number, offset, self.fault_at(address, range.access, why)))
     }
 
     /// Performs a piece by way of the page table.

@@ -4,11 +4,11 @@
 //! to a node has its number in the place of a page's, and a page of 2 MiB is flagged. The host
 //! keeps a copy of the image, and brings what changed when a shader is next to walk it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use crate::error::DeviceError;
-use crate::mmu::{Changes, Entries, PAGE, Space, regions};
+use crate::mmu::{Changes, Entries, LARGE, PAGE, Space, Table};
 use crate::sync::lock;
 use crate::vm::VmId;
 
@@ -40,8 +40,11 @@ impl Images {
 pub(super) struct Image {
     /// Node 0 is where a walk begins.
     words: Vec<u64>,
-    /// The nodes of 4 KiB pages by the number of their 2 MiB; they stay when a large page comes.
-    small: HashMap<u64, usize>,
+    /// What is present by the beginning of its 2 MiB: the node of its pages of 4 KiB, if it is not
+    /// one page.
+    present: BTreeMap<u64, Option<usize>>,
+    /// Nodes of 4 KiB pages that nothing leads to.
+    idle: Vec<usize>,
     buffer: Option<wgpu::Buffer>,
     /// What is to be brought, in words.
     dirty: Vec<(usize, usize)>,
@@ -56,7 +59,7 @@ impl Image {
         space: &Space,
     ) -> Result<wgpu::Buffer, DeviceError> {
         space.changes(|table, changes| {
-            self.change(changes, |at| table.entries(at));
+            self.change(changes, table);
             Ok::<(), DeviceError>(())
         })?;
         let bytes = self.words.len() as u64 * 8;
@@ -85,49 +88,72 @@ impl Image {
         self.buffer = None;
     }
 
-    fn change<'t>(&mut self, changes: &Changes, entries: impl Fn(u64) -> Entries<'t>) {
+    fn change(&mut self, changes: &Changes, table: &Table) {
         if changes.cleared || self.words.is_empty() {
             self.words = vec![0; NODE];
-            self.small.clear();
+            self.present.clear();
+            self.idle.clear();
             self.dirty = vec![(0, NODE)];
         }
         for (start, end) in &changes.ranges {
-            for region in regions(*start, *end) {
-                let from = (*start).max(region);
-                let to = (*end).min(region + (NODE as u64) * PAGE);
-                self.region(region, (from, to), &entries(region));
+            let mut at = start - start % LARGE;
+            let last = end.next_multiple_of(LARGE);
+            // As much work as there is in the range, then and now, however long it is.
+            while at < last {
+                let next = table.next(at, last);
+                let region = next - next % LARGE;
+                self.clear(at, region.min(last));
+                if next < last {
+                    let changed = ((*start).max(region), (*end).min(region + LARGE));
+                    self.write(region, changed, &table.entries(region));
+                }
+                at = region + LARGE;
             }
         }
     }
 
-    /// Writes the entries of 2 MiB, of which a range has changed.
-    fn region(&mut self, region: u64, (start, end): (u64, u64), entries: &Entries<'_>) {
-        let entry = match entries {
-            Entries::None => 0,
-            Entries::Large(page) => *page,
-            Entries::Small(_) => {
-                let node = self.small.get(&region).copied().unwrap_or_else(|| {
-                    let node = self.node();
-                    self.small.insert(region, node);
-                    node
-                });
-                link(node)
-            }
-        };
+    /// Nothing is present any more in whole pieces of 2 MiB.
+    fn clear(&mut self, start: u64, end: u64) {
+        let gone: Vec<u64> = self.present.range(start..end).map(|(at, _)| *at).collect();
+        for region in gone {
+            self.link_to(region, None, 0);
+            self.present.remove(&region);
+        }
+    }
+
+    /// Writes the entry of 2 MiB, whose pages are in a node or not in any.
+    fn link_to(&mut self, region: u64, node: Option<usize>, entry: u64) -> bool {
+        let before = self.present.insert(region, node).flatten();
+        if before != node {
+            self.idle.extend(before);
+        }
         let place = self.path(region);
-        let before = std::mem::replace(&mut self.words[place], entry);
-        if before != entry {
+        let changed = std::mem::replace(&mut self.words[place], entry) != entry;
+        if changed {
             self.touch(place, place + 1);
         }
-        if let Entries::Small(pages) = entries {
-            let node = (entry >> 12) as usize * NODE;
-            // When it did not lead here, the node is old.
-            let (from, to) = match before == entry {
-                true => (page_of(start), page_of(end - 1) + 1),
-                false => (0, NODE),
-            };
-            self.words[node + from..node + to].copy_from_slice(&pages[from..to]);
-            self.touch(node + from, node + to);
+        changed
+    }
+
+    /// Writes the entries of 2 MiB, of which a range has changed.
+    fn write(&mut self, region: u64, (start, end): (u64, u64), entries: &Entries<'_>) {
+        match entries {
+            Entries::None => self.clear(region, region + LARGE),
+            Entries::Large(page) => {
+                self.link_to(region, None, *page);
+            }
+            Entries::Small(pages) => {
+                let known = self.present.get(&region).copied().flatten();
+                let node = known.unwrap_or_else(|| self.idle.pop().unwrap_or_else(|| self.node()));
+                // When nothing led there, what is in the node is old.
+                let (from, to) = match self.link_to(region, Some(node), link(node)) {
+                    true => (0, NODE),
+                    false => (page_of(start), page_of(end - 1) + 1),
+                };
+                let begin = node * NODE;
+                self.words[begin + from..begin + to].copy_from_slice(&pages[from..to]);
+                self.touch(begin + from, begin + to);
+            }
         }
     }
 
@@ -169,3 +195,7 @@ fn link(node: usize) -> u64 {
 fn page_of(address: u64) -> usize {
     (address / PAGE) as usize % NODE
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

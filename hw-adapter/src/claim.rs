@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::arena::Arena;
 use crate::command::MemorySpace;
 use crate::error::DeviceError;
-use crate::footprint::{Span, Spans};
+use crate::footprint::{Footprint, Span, Spans};
 use crate::sync::lock;
 
 /// An arena with its table of running commands.
@@ -295,6 +295,11 @@ impl Drop for Claim<'_> {
             entries.swap_remove(index);
         }
     }
+}
+
+/// Whether commands use the same bytes and one of them writes.
+pub(crate) fn clashes(a: &Footprint, b: &Footprint) -> bool {
+    clash(&a.vram, &b.vram).is_some() || clash(&a.system, &b.system).is_some()
 }
 
 /// A range that both lists use and one of them writes.

@@ -111,6 +111,8 @@ pub(crate) enum Next {
     Run(Entry),
     Cancel(Entry, DeviceError),
     Wait(Point),
+    /// Nothing begins now.
+    Idle,
     Exit,
 }
 
@@ -193,12 +195,13 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn next(&self, timelines: &Timelines) -> Next {
+    /// Sleeps until there is something to do; with `busy` it answers [`Next::Idle`] instead.
+    pub(crate) fn next(&self, timelines: &Timelines, busy: bool) -> Next {
         let mut state = lock(&self.state);
         loop {
             let held = state.resetting || (state.held && state.steps == 0);
             match state.queue.front() {
-                None if state.stopped => return Next::Exit,
+                None if state.stopped && !busy => return Next::Exit,
                 None => {}
                 Some(front) => {
                     let cancelled = state.cancels(front);
@@ -221,6 +224,9 @@ impl Engine {
                         return Next::Run(entry);
                     }
                 }
+            }
+            if busy {
+                return Next::Idle;
             }
             state.asleep = true;
             (state, _) = sleep(&self.work, state, None);
@@ -284,10 +290,11 @@ impl Engine {
     }
 
     /// An entry has ended, and everybody knows how.
-    pub(crate) fn ended(&self) {
+    pub(crate) fn ended(&self, number: u64) {
         let mut state = lock(&self.state);
         state.finished += 1;
-        state.running = None;
+        // A later one may have begun.
+        state.running = state.running.filter(|running| *running != number);
         let wake = state.observers > 0;
         drop(state);
         if wake {
@@ -352,8 +359,8 @@ impl Engine {
         });
     }
 
-    /// Cancels what is queued, and lives again for what comes; `None` when the engine has stopped. The answer is the number of
-    /// submissions to wait for.
+    /// Cancels what is queued, and lives again for what comes; `None` when the engine has
+    /// stopped. The answer is the number of submissions to wait for.
     pub(crate) fn begin_reset(&self, timelines: &Timelines) -> Option<u64> {
         self.redirect(timelines, |state| {
             state.resets += 1;

@@ -42,6 +42,7 @@ cases![
     values_only_grow,
     an_engine_does_not_wait_for_itself,
     points_are_reached_in_order,
+    what_is_queued_ends_as_one_by_one,
     engines_wait_for_each_other,
     patterns_are_checked,
     rewrite_checks_and_writes,

@@ -7,7 +7,7 @@ use crate::error::{DeviceError, ListSide};
 use crate::footprint::windows;
 use crate::outcome::OutcomeValue;
 use crate::runs::Runs;
-use crate::worker::Worker;
+use crate::worker::{Begun, Performed, Worker};
 
 use super::Shared;
 use super::faults::Verdict;
@@ -23,12 +23,35 @@ impl Worker for Shared {
         &self.base
     }
 
-    fn perform(&self, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError> {
-        perform(self, engine, entry)
+    type Begun<'w> = Never;
+
+    fn perform<'w>(
+        &'w self,
+        engine: &'w Engine,
+        entry: &Entry,
+    ) -> Result<Performed<Never>, DeviceError> {
+        perform(self, engine, entry).map(Performed::Ended)
+    }
+
+    fn overlaps(&self, _: &Entry) -> bool {
+        false
     }
 
     fn by_cpu(&self, command: &Command, lost: bool) -> Result<OutcomeValue, DeviceError> {
         self.perform_by_cpu(command, lost)
+    }
+}
+
+/// Every command ends before its engine goes on.
+pub(crate) enum Never {}
+
+impl Begun for Never {
+    fn is_done(&self) -> bool {
+        match *self {}
+    }
+
+    fn end(self, _: &Engine, _: &Entry) -> Result<OutcomeValue, DeviceError> {
+        match self {}
     }
 }
 

@@ -45,6 +45,20 @@ impl Signal {
     }
 }
 
+/// What the GPU was given to do.
+#[derive(Clone)]
+pub(super) struct Submitted {
+    index: wgpu::SubmissionIndex,
+    done: Arc<AtomicBool>,
+}
+
+impl Submitted {
+    /// Whether wgpu has called back: it does when somebody polls or waits after the end.
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+}
+
 /// A wgpu device, as long as it is not lost.
 pub(super) struct Context {
     pub(super) device: wgpu::Device,
@@ -261,9 +275,7 @@ impl Context {
             .unwrap_or(Err(DeviceError::Driver("wgpu panicked")));
         if result.is_err() {
             // A loss is told by polling.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                let _ = self.device.poll(wgpu::PollType::Poll);
-            }));
+            self.look();
             if self.signal.is_lost() && result.as_ref().err() != Some(&DeviceError::TimedOut) {
                 return Err(DeviceError::Lost);
             }
@@ -288,14 +300,35 @@ impl Context {
         Err(named(&error))
     }
 
+    /// Gives the GPU work. Only inside [`Context::guarded`].
+    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> Submitted {
+        let done = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&done);
+        encoder.on_submitted_work_done(move || told.store(true, Ordering::Release));
+        let index = self.queue.submit([encoder.finish()]);
+        Submitted { index, done }
+    }
+
+    /// Lets wgpu call back for what is done by now.
+    pub(super) fn look(&self) {
+        // If it panics, so does the wait for what is looked for.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }));
+    }
+
     /// Waits until the GPU is done.
     ///
     /// # Errors
     /// [`DeviceError::TimedOut`], and then the device is lost; [`DeviceError::Driver`].
-    pub(super) fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), DeviceError> {
-        let waited = self.device.poll(wgpu::PollType::Wait {
-            submission_index: Some(index),
-            timeout: Some(self.patience),
+    pub(super) fn wait(&self, submitted: Submitted) -> Result<(), DeviceError> {
+        let waited = self.device.poll(match submitted.is_done() {
+            // Somebody else's poll told so: maps that were asked for since then are told by this.
+            true => wgpu::PollType::Poll,
+            false => wgpu::PollType::Wait {
+                submission_index: Some(submitted.index),
+                timeout: Some(self.patience),
+            },
         });
         match waited {
             Ok(_) => Ok(()),

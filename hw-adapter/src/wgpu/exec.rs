@@ -1,6 +1,10 @@
 //! Executes a command on claimed bytes.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use crate::command::{Check, Command, Kernel, Segment};
+use crate::engine::{Engine, Entry};
 use crate::error::DeviceError;
 use crate::exec::{self, Access};
 use crate::footprint::Footprint;
@@ -8,8 +12,10 @@ use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::Runs;
 use crate::statistics::{Counters, add};
+use crate::worker::Begun;
 
 use super::context::Context;
+use super::flight::{self, Flight};
 use super::host::{End, Host};
 use super::kernels;
 use super::transfer::Transfer;
@@ -35,32 +41,10 @@ pub(super) fn execute(
     };
     match command {
         Command::Nop => Ok(OutcomeValue::Done),
-        Command::Copy {
-            src,
-            dst,
-            src_offset,
-            dst_offset,
-            bytes,
-        } => {
-            let source = Runs::new(src, *src_offset, *bytes);
-            let target = Runs::new(dst, *dst_offset, *bytes);
-            let mut transfer = Transfer::new(context, host);
-            transfer.copy(source, target)?;
+        Command::Copy { .. } | Command::Fill { .. } => {
+            let transfer = moved(context, command, host)?;
             transfer.finish()?;
-            add(&counters.copied, *bytes);
-            Ok(OutcomeValue::Done)
-        }
-        Command::Fill {
-            dst,
-            offset,
-            bytes,
-            pattern,
-        } => {
-            let mut transfer = Transfer::new(context, host);
-            transfer.put(End::Pattern(*pattern), Runs::new(dst, *offset, *bytes))?;
-            transfer.finish()?;
-            add(&counters.filled, *bytes);
-            Ok(OutcomeValue::Done)
+            Ok(ended(command, counters))
         }
         Command::Read { src, offset, bytes } => {
             let mut data = zeroes(*bytes)?;
@@ -93,6 +77,102 @@ pub(super) fn execute(
         Command::WritePtes { .. } | Command::InvalidateTlb { .. } | Command::Launch(_) => {
             Err(DeviceError::Bug("a command of the MMU on claimed bytes"))
         }
+    }
+}
+
+/// Gathers what a copy or a fill moves.
+fn moved<'a, 'b, 'c>(
+    context: &'a Context,
+    command: &Command,
+    host: Host<'b, 'c>,
+) -> Result<Transfer<'a, 'b, 'c>, DeviceError> {
+    let mut transfer = Transfer::new(context, host);
+    match command {
+        Command::Copy {
+            src,
+            dst,
+            src_offset,
+            dst_offset,
+            bytes,
+        } => {
+            let source = Runs::new(src, *src_offset, *bytes);
+            transfer.copy(source, Runs::new(dst, *dst_offset, *bytes))?;
+        }
+        Command::Fill {
+            dst,
+            offset,
+            bytes,
+            pattern,
+        } => transfer.put(End::Pattern(*pattern), Runs::new(dst, *offset, *bytes))?,
+        _ => return Err(DeviceError::Bug("nothing that only moves")),
+    }
+    Ok(transfer)
+}
+
+/// A copy or a fill has ended.
+fn ended(command: &Command, counters: &Counters) -> OutcomeValue {
+    match command {
+        Command::Copy { bytes, .. } => add(&counters.copied, *bytes),
+        Command::Fill { bytes, .. } => add(&counters.filled, *bytes),
+        _ => {}
+    }
+    OutcomeValue::Done
+}
+
+/// A copy or a fill on its way.
+pub(crate) struct Moving<'w> {
+    context: Arc<Context>,
+    flights: VecDeque<Flight>,
+    access: Access<'w>,
+}
+
+impl<'w> Moving<'w> {
+    /// Begins a copy or a fill whose bytes are claimed in `access`.
+    ///
+    /// # Errors
+    /// Those of [`Transfer::finish`]; then nothing of it is on its way.
+    pub(super) fn begin(
+        context: Arc<Context>,
+        command: &Command,
+        mut access: Access<'w>,
+    ) -> Result<Moving<'w>, DeviceError> {
+        let host = Host {
+            system: access.system.as_mut(),
+            ..Host::default()
+        };
+        let flights = moved(&context, command, host)?.leave()?;
+        Ok(Moving {
+            context,
+            flights,
+            access,
+        })
+    }
+}
+
+impl Begun for Moving<'_> {
+    fn is_done(&self) -> bool {
+        let last = self.flights.iter().rev().find_map(Flight::submitted);
+        last.is_none_or(|submitted| {
+            self.context.look();
+            submitted.is_done()
+        })
+    }
+
+    fn end(mut self, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError> {
+        let mut host = Host {
+            system: self.access.system.as_mut(),
+            ..Host::default()
+        };
+        while let Some(flight) = self.flights.pop_front() {
+            flight.end(&self.context, &mut host)?;
+        }
+        Ok(ended(&entry.command, &engine.counters))
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        flight::abandon(&self.flights, &self.context);
     }
 }
 

@@ -1,9 +1,11 @@
 //! A window on its way: what is read is submitted first, what is written when the CPU has moved
 //! its bytes. In between and afterwards other windows may go ahead.
 
+use std::collections::VecDeque;
+
 use crate::error::DeviceError;
 
-use super::context::Context;
+use super::context::{Context, Submitted};
 use super::host::Host;
 use super::staging::{MAP_PATIENCE, Mapping, NOT_MAPPED, Pool, Use};
 use super::window::{Move, Window};
@@ -23,14 +25,14 @@ enum State {
 
 /// What the GPU writes and the CPU will read.
 struct Readback {
-    index: wgpu::SubmissionIndex,
+    submitted: Submitted,
     buffer: wgpu::Buffer,
     mapping: Mapping,
 }
 
 /// What the GPU uses until a submit is done.
 struct Writing {
-    index: wgpu::SubmissionIndex,
+    submitted: Submitted,
     /// That is kept.
     upload: Option<(wgpu::Buffer, Mapping)>,
     bounce: Option<wgpu::Buffer>,
@@ -96,7 +98,7 @@ impl Flight {
             return Ok(());
         };
         context.guarded(|| {
-            context.wait(writing.index)?;
+            context.wait(writing.submitted)?;
             if let Some((buffer, mapping)) = writing.upload {
                 context.pool.give_mapped(buffer, mapping);
             }
@@ -108,11 +110,18 @@ impl Flight {
     }
 
     /// Its last submit.
-    pub(super) fn submitted(&self) -> Option<wgpu::SubmissionIndex> {
+    pub(super) fn submitted(&self) -> Option<&Submitted> {
         match &self.state {
-            State::Reading(readback) => readback.as_ref().map(|readback| readback.index.clone()),
-            State::Writing(writing) => writing.as_ref().map(|writing| writing.index.clone()),
+            State::Reading(readback) => readback.as_ref().map(|readback| &readback.submitted),
+            State::Writing(writing) => writing.as_ref().map(|writing| &writing.submitted),
         }
+    }
+}
+
+/// Waits for the GPU after a failure: it may still be at work on bytes that are claimed until now.
+pub(super) fn abandon(flights: &VecDeque<Flight>, context: &Context) {
+    if let Some(submitted) = flights.iter().rev().find_map(Flight::submitted) {
+        let _ = context.guarded(|| context.wait(submitted.clone()));
     }
 }
 
@@ -145,10 +154,10 @@ fn read(window: &Window, context: &Context) -> Result<Readback, DeviceError> {
         let (offset, at, bytes) = (staged.offset, staged.at, staged.bytes);
         encoder.copy_buffer_to_buffer(chunk, offset, &buffer, at, bytes);
     }
-    let index = context.queue.submit([encoder.finish()]);
+    let submitted = context.submit(encoder);
     let mapping = Mapping::of(&buffer, wgpu::MapMode::Read, bytes);
     Ok(Readback {
-        index,
+        submitted,
         buffer,
         mapping,
     })
@@ -174,11 +183,11 @@ fn turn(
     match readback {
         None => moves(&window.moves, host, &[], view.as_mut())?,
         Some(Readback {
-            index,
+            submitted,
             buffer,
             mapping,
         }) => {
-            context.wait(index)?;
+            context.wait(submitted)?;
             mapping.wait(MAP_PATIENCE)?;
             let range = buffer.get_mapped_range(..window.readback_bytes);
             let read = range.map_err(|_| NOT_MAPPED)?;
@@ -197,14 +206,14 @@ fn turn(
     let Some(encoder) = encode(window, context, upload.as_ref(), bounce.as_ref())? else {
         return Ok(None);
     };
-    let index = context.queue.submit([encoder.finish()]);
+    let submitted = context.submit(encoder);
     // It is mapped again by whoever polls when the GPU is done with it.
     let upload = upload.filter(Pool::keeps).map(|buffer| {
         let mapping = Mapping::of_all(&buffer);
         (buffer, mapping)
     });
     Ok(Some(Writing {
-        index,
+        submitted,
         upload,
         bounce,
     }))

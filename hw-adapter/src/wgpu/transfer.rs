@@ -9,7 +9,7 @@ use crate::runs::{Run, Runs};
 use crate::sync::lock;
 
 use super::context::Context;
-use super::flight::Flight;
+use super::flight::{self, Flight};
 use super::host::{End, Host};
 use super::window::{WORD, Window};
 
@@ -117,6 +117,12 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
         self.land(0)
     }
 
+    /// Everything is on its way when this ends; the answer is what is to be ended, in its order.
+    pub(super) fn leave(mut self) -> Result<VecDeque<Flight>, DeviceError> {
+        self.flush()?;
+        Ok(std::mem::take(&mut self.flights))
+    }
+
     /// Copies between two lists whose cuts differ.
     pub(super) fn copy(
         &mut self,
@@ -155,10 +161,7 @@ impl<'a, 'b, 'c> Transfer<'a, 'b, 'c> {
 
 impl Drop for Transfer<'_, '_, '_> {
     fn drop(&mut self) {
-        // After a failure the GPU may still be at work on bytes that are claimed until now.
-        if let Some(index) = self.flights.iter().rev().find_map(Flight::submitted) {
-            let _ = self.context.guarded(|| self.context.wait(index));
-        }
+        flight::abandon(&self.flights, self.context);
     }
 }
 

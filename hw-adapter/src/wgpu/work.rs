@@ -7,8 +7,9 @@ use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
 use crate::outcome::OutcomeValue;
 use crate::vm::Launch;
-use crate::worker::Worker;
+use crate::worker::{Performed, Worker};
 
+use super::exec::Moving;
 use super::jobs::Jobs;
 use super::{Shared, exec, kernels};
 
@@ -17,22 +18,37 @@ impl Worker for Shared {
         &self.base
     }
 
-    fn perform(&self, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError> {
+    type Begun<'w> = Moving<'w>;
+
+    fn perform<'w>(
+        &'w self,
+        engine: &'w Engine,
+        entry: &Entry,
+    ) -> Result<Performed<Moving<'w>>, DeviceError> {
         if self.lost() {
             return Err(DeviceError::Lost);
         }
         self.iommu.check(&entry.footprint.system)?;
         let done = |()| OutcomeValue::Done;
-        match &entry.command {
+        let ended = match &entry.command {
             Command::WritePtes { vm, writes } => self.mmu.write(*vm, writes).map(done),
             Command::InvalidateTlb { vm } => self.mmu.invalidate(*vm).map(done),
             Command::Launch(launch) => self.launch(engine, entry, launch),
             command => {
                 let mut access = self.access(&entry.footprint)?;
                 let (context, counters) = (self.context(), &engine.counters);
+                if moves(entry).is_some() {
+                    let begun = Moving::begin(context, command, access)?;
+                    return Ok(Performed::Begun(begun));
+                }
                 exec::execute(&context, command, &entry.footprint, &mut access, counters)
             }
-        }
+        };
+        ended.map(Performed::Ended)
+    }
+
+    fn overlaps(&self, entry: &Entry) -> bool {
+        moves(entry).is_some_and(|bytes| bytes <= OVERLAPPED)
     }
 
     fn by_cpu(&self, command: &Command, lost: bool) -> Result<OutcomeValue, DeviceError> {
@@ -41,6 +57,19 @@ impl Worker for Shared {
             let context = self.context();
             exec::execute(&context, command, footprint, &mut access, &self.cpu)
         })
+    }
+}
+
+/// What is begun while others are on their way, in bytes: a window, so that those wait little.
+const OVERLAPPED: u64 = 2 << 20;
+
+/// How many bytes a command moves that only moves bytes, by the GPU.
+fn moves(entry: &Entry) -> Option<u64> {
+    match &entry.command {
+        Command::Copy { bytes, .. } | Command::Fill { bytes, .. } => {
+            (!entry.footprint.vram.is_empty()).then_some(*bytes)
+        }
+        _ => None,
     }
 }
 

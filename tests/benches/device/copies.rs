@@ -3,7 +3,7 @@
 use super::raw::{self, Raw};
 use super::subject::{CHUNK, Subject};
 use super::{Row, Turn, measure};
-use gpumm_hw::{Command, OutcomeValue, Segment};
+use gpumm_hw::{Command, Outcome, OutcomeValue, Segment};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) piece: u64,
     /// From one place to the next one.
     pub(crate) stride: u64,
+    /// It is done by so many commands, which are queued at once.
+    pub(crate) commands: u64,
 }
 
 const NAMES: [(Way, &str); 4] = [
@@ -40,7 +42,9 @@ const NAMES: [(Way, &str); 4] = [
 impl Case {
     fn name(&self) -> String {
         let (_, way) = NAMES.iter().find(|(way, _)| *way == self.way).unwrap();
+        let each = self.bytes / self.commands;
         match self.contiguous() {
+            _ if self.commands > 1 => format!("{way}/{}x{}KiB", self.commands, each >> 10),
             true if self.bytes < 1 << 20 => format!("{way}/{}KiB", self.bytes >> 10),
             true => format!("{way}/{}MiB", self.bytes >> 20),
             false => {
@@ -94,8 +98,20 @@ fn cases() -> Vec<Case> {
                     bytes,
                     piece,
                     stride,
+                    commands: 1,
                 });
             }
+        }
+        for (commands, kib) in [(64, 64), (32, 1 << 10)] {
+            let bytes = commands * (kib << 10);
+            let (piece, stride) = (bytes, bytes);
+            cases.push(Case {
+                way,
+                bytes,
+                piece,
+                stride,
+                commands,
+            });
         }
         // Every second page, where nothing merges; and all pages of a range, as from a stack.
         for (piece, stride) in [
@@ -109,6 +125,7 @@ fn cases() -> Vec<Case> {
                 bytes,
                 piece,
                 stride,
+                commands: 1,
             });
         }
     }
@@ -141,16 +158,21 @@ fn one(device: &str, case: &Case) -> Vec<Row> {
         ),
     };
     subject.borrow_mut().write(&src, case.bytes);
-    let copy = Command::Copy {
-        src,
-        dst: Arc::clone(&dst),
-        src_offset: 0,
-        dst_offset: 0,
-        bytes: case.bytes,
-    };
+    let each = case.bytes / case.commands;
+    let starts = (0..case.commands).map(|index| index * each);
+    let all: Vec<_> = starts
+        .map(|at| Command::Copy {
+            src: Arc::clone(&src),
+            dst: Arc::clone(&dst),
+            src_offset: at,
+            dst_offset: at,
+            bytes: each,
+        })
+        .collect();
     let copies = || {
-        let outcome = subject.borrow_mut().perform(&copy);
-        assert_eq!(outcome, OutcomeValue::Done);
+        let outcomes = subject.borrow_mut().queue(&all);
+        let done = |outcome: &Arc<Outcome>| outcome.get() == Some(&OutcomeValue::Done);
+        assert!(outcomes.iter().all(done), "{outcomes:?}");
     };
     let mut turns: Vec<Turn<'_>> = vec![("device", Box::new(copies))];
     if let Some(gpu) = subject.borrow().wgpu() {

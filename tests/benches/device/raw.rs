@@ -9,6 +9,8 @@ pub(crate) const PER_PAGE: &str = "raw/submit-per-page";
 const WHOLE: &str = "raw/whole";
 const WINDOWS: &str = "raw/windows";
 const ONE_SUBMIT: &str = "raw/one-submit";
+/// As many submits as commands, and one wait.
+const SUBMITS: &str = "raw/submits";
 
 /// What passes through a staging buffer of [`WINDOWS`] at once, and how many take turns.
 const WINDOW: u64 = 2 << 20;
@@ -17,6 +19,8 @@ const TURNS: usize = 4;
 /// The loops that do what a case says.
 pub(crate) fn loops(case: &Case) -> &'static [&'static str] {
     match case.way {
+        Way::Up | Way::Down if case.commands > 1 => &[WINDOWS],
+        _ if case.commands > 1 => &[SUBMITS],
         _ if !case.contiguous() => &[ONE_SUBMIT, PER_PAGE],
         Way::Up | Way::Down if case.bytes > WINDOW => &[WHOLE, WINDOWS],
         _ => &[WHOLE],
@@ -69,8 +73,12 @@ impl Raw {
             Way::Within => [vec![buffer(2 * case.span(), of_gpu, false)], Vec::new()],
         };
         let windows = name == WINDOWS;
+        let window = match case.commands {
+            1 => WINDOW,
+            commands => case.bytes / commands,
+        };
         let (size, count) = if windows {
-            (WINDOW, TURNS)
+            (window, TURNS)
         } else {
             (case.bytes, 1)
         };
@@ -95,7 +103,8 @@ impl Raw {
         }
         // In windows, a contiguous transfer goes in pieces; otherwise in as many as it has chunks.
         let piece = match case.contiguous() {
-            true => case.piece.min(if windows { WINDOW } else { CHUNK }),
+            true if windows || case.commands > 1 => window,
+            true => case.piece.min(CHUNK),
             false => case.piece,
         };
         let cut = |places: &[u64]| match case.contiguous() {
@@ -108,7 +117,7 @@ impl Raw {
             way: case.way,
             bytes: case.bytes,
             piece,
-            per_page: name == PER_PAGE,
+            per_page: name == PER_PAGE || name == SUBMITS,
             from: cut(from),
             to: cut(to),
             system,

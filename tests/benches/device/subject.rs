@@ -92,18 +92,28 @@ impl Subject {
 
     /// Submits, and waits for the point.
     pub(crate) fn perform(&mut self, command: &Command) -> OutcomeValue {
-        self.value += 1;
-        let outcome = Arc::new(Outcome::new());
-        let submission = Submission::new(command.clone())
-            .signal(self.value)
-            .outcome(&outcome);
-        self.device().submit(COPY, submission).unwrap();
+        let outcomes = self.queue(std::slice::from_ref(command));
+        outcomes[0].get().unwrap().clone()
+    }
+
+    /// Submits all, and waits for the last point.
+    pub(crate) fn queue(&mut self, commands: &[Command]) -> Vec<Arc<Outcome>> {
+        let submit = |command: &Command| {
+            self.value += 1;
+            let outcome = Arc::new(Outcome::new());
+            let submission = Submission::new(command.clone())
+                .signal(self.value)
+                .outcome(&outcome);
+            self.device().submit(COPY, submission).unwrap();
+            outcome
+        };
+        let outcomes = commands.iter().map(submit).collect();
         let timeline = self.device().properties().engines[0].timeline;
         let value = self.value;
         self.timelines
             .wait(Point { timeline, value }, None)
             .unwrap();
-        outcome.get().unwrap().clone()
+        outcomes
     }
 
     /// Lets a list have content.

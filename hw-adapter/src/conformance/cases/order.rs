@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::KEY;
+use super::{KEY, noise};
 use crate::command::{Command, Kernel, Segment, Submission};
 use crate::conformance::{Bench, ENGINE, Failure, PATIENCE, Verdict, equal};
 use crate::error::DeviceError;
@@ -110,4 +110,63 @@ pub(super) fn reset_clears_vram_and_reaches_points(bench: &mut Bench) -> Verdict
     equal("log is taken", &bench.device().take_faults(), &Vec::new())?;
     let expected = [[0; 8], [7; 8]].concat();
     equal("contents", &bench.read(&list, 0, 16)?, &expected)
+}
+
+/// Copies and fills that were all queued at once; many use what others before them wrote.
+pub(super) fn what_is_queued_ends_as_one_by_one(bench: &mut Bench) -> Verdict {
+    const BYTES: u64 = 48 << 10;
+    let random = noise(64 << 10);
+    let mut numbers = random.chunks_exact(4).map(|n| {
+        let small = u16::from_le_bytes([n[0], n[1]]);
+        u64::from(small)
+    });
+    let mut below = |most: u64| numbers.next().unwrap_or_default() % most;
+    let mut memories = [noise(BYTES), noise(BYTES + 1)[..BYTES as usize].to_vec()];
+    let segment = |memory: usize, at: u64, bytes: u64| match memory {
+        0 => Segment::vram(at, bytes),
+        _ => Segment::system(at, bytes),
+    };
+    for (memory, data) in memories.iter().enumerate() {
+        bench.write(&[segment(memory, 0, BYTES)], 0, data)?;
+    }
+    let mut last = None;
+    for turn in 0..600 {
+        let (memory, bytes) = (below(4) as usize / 3, 1 + below(5000));
+        let at = below(BYTES - bytes);
+        let (from, start) = (below(2) as usize, below(BYTES - bytes));
+        let range = at as usize..(at + bytes) as usize;
+        let dst = [segment(memory, at, bytes)].into();
+        let command = if turn % 5 == 0 {
+            let pattern = 0x0101_0101_0101_0101 * (turn % 256);
+            memories[memory][range].fill(turn as u8);
+            Command::Fill {
+                dst,
+                offset: 0,
+                bytes,
+                pattern,
+            }
+        } else if from == memory && start.abs_diff(at) < bytes {
+            continue;
+        } else {
+            let data = memories[from][start as usize..(start + bytes) as usize].to_vec();
+            memories[memory][range].copy_from_slice(&data);
+            Command::Copy {
+                src: [segment(from, start, bytes)].into(),
+                dst,
+                src_offset: 0,
+                dst_offset: 0,
+                bytes,
+            }
+        };
+        last = Some(bench.submit(ENGINE, Submission::new(command))?);
+    }
+    for point in last {
+        bench.wait(point)?;
+    }
+    equal("failures", &bench.device().take_faults().len(), &0)?;
+    for (memory, data) in memories.iter().enumerate() {
+        let found = bench.read(&[segment(memory, 0, BYTES)], 0, BYTES)?;
+        equal("content", &(found == *data), &true)?;
+    }
+    Ok(())
 }

@@ -236,12 +236,12 @@ impl Batch {
         }
         // Words are changed in part: whoever changes other bytes of them by the CPU has ended.
         let words = lock(&context.words);
-        let index = context.queue.submit([encoder.finish()]);
+        let submitted = context.submit(encoder);
         drop(words);
         let map = |buffer: &wgpu::Buffer, bytes| Mapping::of(buffer, wgpu::MapMode::Read, bytes);
         let results = self.results.then(|| map(&small.results, out_bytes));
         let written = back.as_ref().map(|back| map(back, staged));
-        context.wait(index)?;
+        context.wait(submitted)?;
         let mut answer = Vec::new();
         if let Some(mapping) = results {
             mapping.wait(MAP_PATIENCE)?;

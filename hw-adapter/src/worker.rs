@@ -140,7 +140,6 @@ pub(crate) fn work<W: Worker>(worker: &W, engine: &Engine) {
     };
     let timelines = &worker.base().timelines;
     loop {
-        flying.end_done();
         match engine.next(timelines, !flying.begun.is_empty()) {
             Next::Exit => return,
             Next::Idle => {
@@ -161,6 +160,7 @@ pub(crate) fn work<W: Worker>(worker: &W, engine: &Engine) {
                 }
             }
             Next::Run(entry) => {
+                flying.end_done();
                 flying.make_way(&entry);
                 let start = Instant::now();
                 match run(worker, engine, &entry) {

@@ -178,8 +178,7 @@ fn one(device: &str, case: &Case) -> Vec<Row> {
     if let Some(gpu) = subject.borrow().wgpu() {
         let raw = |name| Raw::new(&gpu, case, (&from, &to), name);
         for name in raw::loops(case) {
-            let mut raw = raw(*name);
-            turns.push((name, Box::new(move || raw.round())));
+            turns.push((name, raw::rounds(raw(*name), name)));
         }
     }
     let rows = measure(&case.name(), case.bytes, turns);

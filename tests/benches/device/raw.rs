@@ -3,10 +3,14 @@
 use super::copies::{Case, Way};
 use super::subject::CHUNK;
 use memmap2::{Advice, MmapMut};
+use std::sync::mpsc;
+use std::thread;
 
 /// The loop that submits page by page.
 pub(crate) const PER_PAGE: &str = "raw/submit-per-page";
 const WHOLE: &str = "raw/whole";
+/// The loop of another thread.
+pub(crate) const THREAD: &str = "raw/thread";
 const WINDOWS: &str = "raw/windows";
 const ONE_SUBMIT: &str = "raw/one-submit";
 /// As many submits as commands, and one wait.
@@ -23,8 +27,28 @@ pub(crate) fn loops(case: &Case) -> &'static [&'static str] {
         _ if case.commands > 1 => &[SUBMITS],
         _ if !case.contiguous() => &[ONE_SUBMIT, PER_PAGE],
         Way::Up | Way::Down if case.bytes > WINDOW => &[WHOLE, WINDOWS],
-        _ => &[WHOLE],
+        _ => &[WHOLE, THREAD],
     }
+}
+
+/// What does a round of a loop.
+pub(crate) fn rounds(mut raw: Raw, name: &str) -> Box<dyn FnMut()> {
+    if name != THREAD {
+        return Box::new(move || raw.round());
+    }
+    let (ask, asked) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    // It ends when nobody can ask any more.
+    thread::spawn(move || {
+        while asked.recv().is_ok() {
+            raw.round();
+            let _ = tell.send(());
+        }
+    });
+    Box::new(move || {
+        ask.send(()).unwrap();
+        told.recv().unwrap();
+    })
 }
 
 /// One loop with its memory.

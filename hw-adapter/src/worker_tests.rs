@@ -6,7 +6,7 @@ use std::thread;
 use super::*;
 use crate::base::Parts;
 use crate::command::{Segment, Submission};
-use crate::device::{EngineId, EngineKind};
+use crate::device::EngineKind;
 use crate::footprint;
 use crate::outcome::Outcome;
 use crate::sync::lock;

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -8,6 +9,7 @@ use crate::base::Parts;
 use crate::command::{Segment, Submission};
 use crate::device::EngineKind;
 use crate::footprint;
+use crate::hooks::Hooks;
 use crate::outcome::Outcome;
 use crate::sync::lock;
 use crate::system::SystemMemory;
@@ -17,6 +19,8 @@ use crate::timeline::{Point, Timelines};
 struct Fake {
     base: Base,
     overlaps: bool,
+    /// It never says that a copy is done: every end is one that the engine waits for.
+    silent: bool,
     log: Mutex<Log>,
     changed: Condvar,
 }
@@ -28,11 +32,26 @@ struct Log {
     done: Vec<u64>,
 }
 
+fn fill(at: u64, bytes: u64) -> Command {
+    Command::Fill {
+        dst: [Segment::vram(at, bytes)].into(),
+        offset: 0,
+        bytes,
+        pattern: 0,
+    }
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fake")
+    }
+}
+
 struct Copy<'w>(&'w Fake, u64);
 
 impl Begun for Copy<'_> {
     fn is_done(&self) -> bool {
-        lock(&self.0.log).done.contains(&self.1)
+        !self.0.silent && lock(&self.0.log).done.contains(&self.1)
     }
 
     fn end(self, _: &Engine, _: &Entry) -> Result<OutcomeValue, DeviceError> {
@@ -77,7 +96,7 @@ impl Worker for Fake {
 }
 
 impl Fake {
-    fn new(overlaps: bool) -> Arc<Fake> {
+    fn new(overlaps: bool, silent: bool) -> Arc<Fake> {
         let parts = Parts {
             name: "fake".into(),
             vram_bytes: 1 << 20,
@@ -93,6 +112,7 @@ impl Fake {
         Arc::new(Fake {
             base: Base::new(parts, Arc::new(Timelines::new()), system).unwrap(),
             overlaps,
+            silent,
             log: Mutex::default(),
             changed: Condvar::new(),
         })
@@ -109,22 +129,24 @@ impl Fake {
 
     /// Submits with the next value, which is one more than its number.
     fn submit(&self, number: u64, command: Command) -> Arc<Outcome> {
+        self.push(number, Submission::new(command))
+    }
+
+    fn push(&self, number: u64, submission: Submission) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::new());
-        let footprint = footprint::footprint(&command, self.base.sizes()).unwrap();
-        let submission = Submission::new(command).signal(number + 1);
-        let submission = submission.outcome(&outcome);
+        let footprint = footprint::footprint(&submission.command, self.base.sizes()).unwrap();
+        let submission = submission.signal(number + 1).outcome(&outcome);
         self.engine().push(submission, footprint, None).unwrap();
         outcome
     }
 
     fn fill(&self, number: u64, at: u64, bytes: u64) -> Arc<Outcome> {
-        let command = Command::Fill {
-            dst: [Segment::vram(at, bytes)].into(),
-            offset: 0,
-            bytes,
-            pattern: 0,
-        };
-        self.submit(number, command)
+        self.submit(number, fill(at, bytes))
+    }
+
+    fn fill_hooked(self: &Arc<Self>, number: u64, at: u64, bytes: u64) -> Arc<Outcome> {
+        let hooks: Arc<dyn Hooks> = Arc::new(Told(Arc::clone(self), number));
+        self.push(number, Submission::new(fill(at, bytes)).hooks(&hooks))
     }
 
     /// Waits for an event; the answer is all by then.
@@ -147,8 +169,12 @@ impl Fake {
 }
 
 /// Submits and runs; the engine's thread has ended afterwards, and everything with it.
-fn with(overlaps: bool, submit: impl FnOnce(&Fake), then: impl FnOnce(&Fake)) -> Vec<String> {
-    let fake = Fake::new(overlaps);
+fn with(
+    (overlaps, silent): (bool, bool),
+    submit: impl FnOnce(&Fake),
+    then: impl FnOnce(&Fake),
+) -> Vec<String> {
+    let fake = Fake::new(overlaps, silent);
     submit(&fake);
     let worker = Arc::clone(&fake);
     let thread = thread::spawn(move || work(&*worker, worker.engine()));
@@ -175,7 +201,7 @@ fn what_uses_other_bytes_begins_at_once_and_ends_in_order() {
         assert!(![0, 1, 2].into_iter().any(|number| fake.reached(number)));
         fake.done([0]);
     };
-    let events = with(true, submit, then);
+    let events = with((true, false), submit, then);
     assert_eq!(events[3..], ["end 0", "end 1", "end 2"]);
 }
 
@@ -194,7 +220,7 @@ fn what_uses_the_same_bytes_waits_for_its_turn() {
         assert_eq!(events[2..], [("end", 0), ("begin", 2), ("begin", 3)]);
         fake.done([1, 2, 3]);
     };
-    with(true, submit, then);
+    with((true, false), submit, then);
 }
 
 #[test]
@@ -203,7 +229,7 @@ fn a_device_that_overlaps_nothing_goes_one_by_one() {
         fake.fill(0, 0, 4096);
         fake.fill(1, 8192, 4096);
     };
-    let events = with(false, submit, |fake| fake.done([0, 1]));
+    let events = with((false, true), submit, |fake| fake.done([0, 1]));
     assert_eq!(events, ["begin 0", "end 0", "begin 1", "end 1"]);
 }
 
@@ -220,7 +246,7 @@ fn other_commands_begin_after_all_before_them() {
         let events = fake.events(("begin", 2));
         assert_eq!(events[2..], [("end", 0), ("end", 1), ("begin", 2)]);
     };
-    with(true, submit, then);
+    with((true, true), submit, then);
 }
 
 #[test]
@@ -238,12 +264,12 @@ fn few_are_on_their_way_at_once() {
         assert_eq!(events[DEEP..], [("end", 0), ("begin", deep)]);
         fake.done(1..=deep);
     };
-    with(true, submit, then);
+    with((true, false), submit, then);
 }
 
 #[test]
 fn failures_end_in_order_too() {
-    let fake = Fake::new(true);
+    let fake = Fake::new(true, false);
     let outcomes = [
         fake.fill(0, 0, 4096),
         fake.fill(1, 8192, 13),
@@ -269,20 +295,56 @@ fn failures_end_in_order_too() {
     assert!(fake.reached(4));
 }
 
+/// Notes an end.
+#[derive(Debug)]
+struct Told(Arc<Fake>, u64);
+
+impl Hooks for Told {
+    fn failed(&self, error: DeviceError, _: &dyn CpuAccess) -> Result<OutcomeValue, DeviceError> {
+        Err(error)
+    }
+
+    fn ended(&self, _: &OutcomeValue) {
+        self.0.note("told", self.1);
+    }
+}
+
 #[test]
 fn a_stop_waits_for_what_is_on_its_way() {
-    let fake = Fake::new(true);
-    let first = fake.fill(0, 0, 4096);
+    let fake = Fake::new(true, true);
+    fake.fill(0, 0, 4096);
+    fake.fill(1, 8192, 4096);
     let worker = Arc::clone(&fake);
     let thread = thread::spawn(move || work(&*worker, worker.engine()));
-    fake.events(("begin", 0));
-    // It waits for an end; what comes meanwhile is cancelled.
-    let second = fake.fill(1, 8192, 4096);
+    fake.events(("begin", 1));
+    // The engine waits for an end; what comes meanwhile is cancelled.
     fake.base.stop();
     fake.done([0, 1]);
     thread.join().unwrap();
-    assert_eq!(first.get(), Some(&OutcomeValue::Done));
-    let stopped = OutcomeValue::Failed(DeviceError::Stopped);
-    assert_eq!(second.get(), Some(&stopped));
     assert!(fake.reached(1));
+}
+
+#[test]
+fn what_is_cancelled_ends_after_what_is_on_its_way() {
+    let fake = Fake::new(true, true);
+    let outcomes: Vec<_> = (0..3)
+        .map(|number| fake.fill_hooked(number, number * 4096, 4096))
+        .collect();
+    // The third begins after the first has ended, and is cancelled meanwhile.
+    fake.engine().hold();
+    fake.engine().step(2);
+    let worker = Arc::clone(&fake);
+    let thread = thread::spawn(move || work(&*worker, worker.engine()));
+    fake.events(("begin", 1));
+    fake.base.stop();
+    fake.done([0, 1]);
+    thread.join().unwrap();
+    let events = lock(&fake.log).events.clone();
+    let told: Vec<_> = events
+        .iter()
+        .filter(|(event, _)| *event == "told")
+        .collect();
+    assert_eq!(told, [&("told", 0), &("told", 1), &("told", 2)]);
+    let stopped = OutcomeValue::Failed(DeviceError::Stopped);
+    assert_eq!(outcomes[2].get(), Some(&stopped));
 }

@@ -8,7 +8,8 @@ use crate::outcome::OutcomeValue;
 
 /// What a device calls around a command; for whoever repairs and records failures.
 ///
-/// All are called on the engine's thread, and nothing later of the engine begins meanwhile.
+/// All are called on the engine's thread, and nothing later of the engine begins meanwhile. What
+/// uses none of the command's bytes may have begun before its end and not have ended.
 /// So they must not wait for the device: not for points of this engine, not in
 /// [`Device::idle`](crate::Device::idle) or [`Device::reset`](crate::Device::reset). A hook
 /// that panics harms nobody: see each.

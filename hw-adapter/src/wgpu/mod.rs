@@ -6,8 +6,11 @@
 //!   System memory is the host memory that all devices of a runtime share; its bytes pass
 //!   through staging buffers.
 //! - *Engines*: each has a thread and a queue of its own. They share the one queue of the GPU, so
-//!   commands overlap where they wait for different things, not in the GPU itself. A point is
-//!   reached when the GPU is done.
+//!   commands overlap where they wait for different things, not in the GPU itself. While the GPU
+//!   is at work on copies and fills, their engine begins the next ones that use other bytes
+//!   (module `worker`). A point is reached when wgpu calls back that the GPU is done; since wgpu
+//!   calls back only those who ask, an engine with nothing to begin waits, and one with more to
+//!   begin looks in between.
 //! - *Copies and fills* are done by the GPU, many in one submit, merged where they go on; large
 //!   ones in several submits, so that CPU and GPU are at work at once. The
 //!   GPU copies words of 4 bytes: pieces that lie in their words as their destination does are

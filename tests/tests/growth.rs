@@ -148,6 +148,36 @@ fn a_device_that_refuses_is_left_alone_until_something_is_freed() {
     sound(&runtime, &growth, Tally::default());
 }
 
+/// A wish that waits for the memory to grow is one wish, and no refusal.
+#[test]
+fn a_shadow_is_told_of_a_wish_once() {
+    let limit = 4 * CHUNK;
+    let (runtime, growth) = runtime(limit, component("tlsf"), |b| b);
+    let client = runtime.client();
+    let device = runtime.device(0).unwrap();
+    let same = Arc::new(WasmStrategy::built_in("tlsf").unwrap());
+    device.shadow_strategy(same).unwrap();
+    let bytes = 64 << 10;
+    let fill = |n: u64| {
+        let buffer = client.create(BufferDesc::new(bytes)).unwrap();
+        buffer.fill(n).unwrap();
+        buffer
+    };
+    let buffers: Vec<_> = (0..limit / bytes).map(fill).collect();
+    let told = device.shadow_report().unwrap().unwrap();
+    assert_eq!(told.wishes, limit / bytes);
+    assert_eq!((told.refusals.serving, told.refusals.shadow), (0, 0));
+    assert_eq!(Growth::get(&growth.has), limit);
+    // The device refuses: so the strategies have, both of them.
+    let _one_more = fill(7);
+    let told = device.shadow_report().unwrap().unwrap();
+    assert!(told.refusals.serving > 0);
+    assert_eq!(told.refusals.shadow, told.refusals.serving);
+    assert_eq!(told.wishes, limit / bytes + 1 + told.refusals.serving);
+    drop(buffers);
+    sound(&runtime, &growth, Tally::default());
+}
+
 /// Random lives under every general strategy, with swaps and a shadow in the midst of growing; the
 /// device refuses for a while.
 #[test]

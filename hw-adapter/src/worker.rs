@@ -62,7 +62,7 @@ pub(crate) trait Begun {
 }
 
 /// How many commands of an engine are on their way at once.
-const DEEP: usize = 8;
+const DEEP: usize = 4;
 
 /// Commands of an engine that were begun and have not ended, in their order.
 struct Flying<'w, W: Worker> {

@@ -144,6 +144,38 @@ fn a_lost_device_ends_what_it_has_and_comes_back() {
 }
 
 #[test]
+fn what_is_on_its_way_when_the_device_is_lost_ends_in_order() {
+    if !has_gpu() {
+        return;
+    }
+    let (pages, bytes) = (64, 256 << 10);
+    let bench = Bench::new(WgpuConfig::new("gpu", pages * bytes), pages * bytes);
+    let copy = |page| Command::Copy {
+        src: [Segment::system(page * bytes, bytes)].into(),
+        dst: [Segment::vram(page * bytes, bytes)].into(),
+        src_offset: 0,
+        dst_offset: 0,
+        bytes,
+    };
+    let submit = |page| bench.submit(0, Submission::new(copy(page)).signal(page + 1));
+    let outcomes: Vec<_> = (0..pages).map(submit).collect();
+    let timeline = bench.device.properties().engines[0].timeline;
+    let at = |value| Point { timeline, value };
+    bench.timelines.wait(at(8), TIME).unwrap();
+    bench.device.wgpu().0.destroy();
+    bench.timelines.wait(at(pages), TIME).unwrap();
+    let ends: Vec<_> = outcomes.iter().map(|o| o.get().unwrap().clone()).collect();
+    let done = ends.iter().take_while(|end| **end == OutcomeValue::Done);
+    let done = done.count();
+    assert!(done >= 8);
+    let lost = OutcomeValue::Failed(DeviceError::Lost);
+    assert!(ends[done..].iter().all(|end| *end == lost), "{ends:?}");
+    // Nothing is claimed any more.
+    assert_eq!(bench.device.reset(), Ok(()));
+    bench.done(0, copy(0));
+}
+
+#[test]
 fn an_embedders_device_is_used_and_stays_lost() {
     if !has_gpu() {
         return;

@@ -273,14 +273,19 @@ impl Context {
         // wgpu panics on what it has no error for, as a lost device in the midst of a wait.
         let result = catch_unwind(AssertUnwindSafe(|| self.scoped(work)))
             .unwrap_or(Err(DeviceError::Driver("wgpu panicked")));
-        if result.is_err() {
-            // A loss is told by polling.
-            self.look();
-            if self.signal.is_lost() && result.as_ref().err() != Some(&DeviceError::TimedOut) {
-                return Err(DeviceError::Lost);
-            }
+        match result {
+            Ok(_) | Err(DeviceError::TimedOut) => return result,
+            // It may be the first that is seen of a loss, of which wgpu tells when all work is over.
+            Err(DeviceError::Driver(_)) => self.poll(wgpu::PollType::Wait {
+                submission_index: None,
+                timeout: Some(self.patience),
+            }),
+            Err(_) => self.look(),
         }
-        result
+        match self.signal.is_lost() {
+            true => Err(DeviceError::Lost),
+            false => result,
+        }
     }
 
     fn scoped<T>(&self, work: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
@@ -311,10 +316,12 @@ impl Context {
 
     /// Lets wgpu call back for what is done by now.
     pub(super) fn look(&self) {
+        self.poll(wgpu::PollType::Poll);
+    }
+
+    fn poll(&self, how: wgpu::PollType) {
         // If it panics, so does the wait for what is looked for.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            let _ = self.device.poll(wgpu::PollType::Poll);
-        }));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.device.poll(how)));
     }
 
     /// Waits until the GPU is done.

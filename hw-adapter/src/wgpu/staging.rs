@@ -48,8 +48,8 @@ const SIZES: [u64; 3] = [1 << 20, 4 << 20, KEPT];
 /// Below this many bytes a new buffer costs less than a lock and a map.
 const SMALL: u64 = 64 << 10;
 
-/// How many are kept of each use and size.
-const MOST: usize = 4;
+/// How many of each size are kept for a use: an engine's commands on their way have a buffer each.
+const MOST: [usize; SIZES.len()] = [8, 8, 3];
 
 /// Buffers that nobody uses.
 #[derive(Default)]
@@ -120,7 +120,7 @@ impl Pool {
         let size = SIZES.iter().position(|size| *size == idle.0.size());
         if let Some(size) = size {
             let mut all = lock(&self.idle[kind as usize][size]);
-            if all.len() < MOST {
+            if all.len() < MOST[size] {
                 all.push(idle);
             }
         }

@@ -46,7 +46,7 @@ pub(crate) trait Worker: Send + Sync {
 pub(crate) enum Performed<B> {
     Ended(OutcomeValue),
     #[cfg_attr(
-        not(feature = "wgpu"),
+        not(any(feature = "wgpu", test)),
         expect(dead_code, reason = "of the GPU's alone")
     )]
     Begun(B),

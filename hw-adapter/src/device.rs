@@ -104,9 +104,9 @@ pub struct Fault {
 /// A device: memories, and engines that work on them.
 ///
 /// # Invariants
-/// Submissions of one engine begin and end in the order given. A device may
-/// begin one while others that use none of its bytes have not ended. Engines are ordered only by
-/// the points that submissions wait for.
+/// Submissions of one engine begin and end in the order given. A device may begin one while others
+/// that use none of its bytes have not ended. Engines are ordered only by the points that
+/// submissions wait for.
 pub trait Device: Send + Sync + Debug {
     /// What the device is.
     fn properties(&self) -> &DeviceProperties;

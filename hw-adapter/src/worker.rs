@@ -19,13 +19,13 @@ use crate::statistics::{Counters, add};
 
 /// What the threads of a device's engines need of it.
 pub(crate) trait Worker: Send + Sync {
-    /// What the device is made of.
-    fn base(&self) -> &Base;
-
     /// A command on its way.
     type Begun<'w>: Begun
     where
         Self: 'w;
+
+    /// What the device is made of.
+    fn base(&self) -> &Base;
 
     /// Performs a command whose waits are over, or begins it. Nothing is claimed once it has ended.
     fn perform<'w>(
@@ -58,7 +58,7 @@ pub(crate) trait Begun {
     fn is_done(&self) -> bool;
 
     /// Waits for it. Nothing is claimed afterwards.
-    fn end(self, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError>;
+    fn end(self) -> Result<OutcomeValue, DeviceError>;
 }
 
 /// How many commands of an engine are on their way at once.
@@ -79,8 +79,7 @@ impl<'w, W: Worker> Flying<'w, W> {
         let Some((entry, start, begun)) = self.begun.pop_front() else {
             return false;
         };
-        let ended = AssertUnwindSafe(|| begun.end(self.engine, &entry));
-        let result = catch_unwind(ended).unwrap_or(Err(PANICKED));
+        let result = catch_unwind(AssertUnwindSafe(|| begun.end())).unwrap_or(Err(PANICKED));
         self.ended(entry, start, result);
         true
     }
@@ -163,17 +162,16 @@ pub(crate) fn work<W: Worker>(worker: &W, engine: &Engine) {
                 flying.end_done();
                 flying.make_way(&entry);
                 let start = Instant::now();
-                match run(worker, engine, &entry) {
-                    Ok(Performed::Begun(begun)) => flying.begun.push_back((entry, start, begun)),
-                    Ok(Performed::Ended(value)) => {
-                        flying.end_all();
-                        flying.ended(entry, start, Ok(value));
+                let result = match run(worker, engine, &entry) {
+                    Ok(Performed::Begun(begun)) => {
+                        flying.begun.push_back((entry, start, begun));
+                        continue;
                     }
-                    Err(error) => {
-                        flying.end_all();
-                        flying.ended(entry, start, Err(error));
-                    }
-                }
+                    Ok(Performed::Ended(value)) => Ok(value),
+                    Err(error) => Err(error),
+                };
+                flying.end_all();
+                flying.ended(entry, start, result);
             }
         }
     }

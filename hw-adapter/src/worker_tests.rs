@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use super::*;
 use crate::base::Parts;
@@ -54,7 +54,7 @@ impl Begun for Copy<'_> {
         !self.0.silent && lock(&self.0.log).done.contains(&self.1)
     }
 
-    fn end(self, _: &Engine, _: &Entry) -> Result<OutcomeValue, DeviceError> {
+    fn end(self) -> Result<OutcomeValue, DeviceError> {
         let log = lock(&self.0.log);
         let waits = |log: &mut Log| !log.done.contains(&self.1);
         let mut log = self.0.changed.wait_while(log, waits).unwrap();
@@ -67,11 +67,11 @@ impl Begun for Copy<'_> {
 }
 
 impl Worker for Fake {
+    type Begun<'w> = Copy<'w>;
+
     fn base(&self) -> &Base {
         &self.base
     }
-
-    type Begun<'w> = Copy<'w>;
 
     fn perform<'w>(
         &'w self,
@@ -116,6 +116,12 @@ impl Fake {
             log: Mutex::default(),
             changed: Condvar::new(),
         })
+    }
+
+    /// Starts its engine's thread.
+    fn start(self: &Arc<Self>) -> JoinHandle<()> {
+        let worker = Arc::clone(self);
+        thread::spawn(move || work(&*worker, worker.engine()))
     }
 
     fn note(&self, event: &'static str, number: u64) {
@@ -176,8 +182,7 @@ fn with(
 ) -> Vec<String> {
     let fake = Fake::new(overlaps, silent);
     submit(&fake);
-    let worker = Arc::clone(&fake);
-    let thread = thread::spawn(move || work(&*worker, worker.engine()));
+    let thread = fake.start();
     then(&fake);
     fake.base.finished(Engine::submitted, None).unwrap();
     fake.base.stop();
@@ -277,8 +282,7 @@ fn failures_end_in_order_too() {
         fake.fill(3, 4096, 4096),
         fake.fill(4, 12288, 4096),
     ];
-    let worker = Arc::clone(&fake);
-    let thread = thread::spawn(move || work(&*worker, worker.engine()));
+    let thread = fake.start();
     fake.events(("begin", 1));
     assert!(!fake.reached(1));
     fake.done(0..5);
@@ -314,8 +318,7 @@ fn a_stop_waits_for_what_is_on_its_way() {
     let fake = Fake::new(true, true);
     fake.fill(0, 0, 4096);
     fake.fill(1, 8192, 4096);
-    let worker = Arc::clone(&fake);
-    let thread = thread::spawn(move || work(&*worker, worker.engine()));
+    let thread = fake.start();
     fake.events(("begin", 1));
     // The engine waits for an end; what comes meanwhile is cancelled.
     fake.base.stop();
@@ -333,8 +336,7 @@ fn what_is_cancelled_ends_after_what_is_on_its_way() {
     // The third begins after the first has ended, and is cancelled meanwhile.
     fake.engine().hold();
     fake.engine().step(2);
-    let worker = Arc::clone(&fake);
-    let thread = thread::spawn(move || work(&*worker, worker.engine()));
+    let thread = fake.start();
     fake.events(("begin", 1));
     fake.base.stop();
     fake.done([0, 1]);

@@ -23,7 +23,8 @@
 //! - `raw/submit-per-page`: each page in a submit of its own; one wait for all of them.
 //!
 //! Subjects have memory of their own and take turns; `raw` is the best of the loops that do not
-//! submit page by page and are of one thread. The simulated device has no loops beside it: bench `copy` is about that.
+//! submit page by page and are of one thread. The simulated device has no loops beside it: bench
+//! `copy` is about that.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;

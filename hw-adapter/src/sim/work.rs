@@ -19,11 +19,11 @@ use crate::mmu;
 const DAMAGE: u8 = 0xdb;
 
 impl Worker for Shared {
+    type Begun<'w> = Never;
+
     fn base(&self) -> &Base {
         &self.base
     }
-
-    type Begun<'w> = Never;
 
     fn perform<'w>(
         &'w self,
@@ -50,7 +50,7 @@ impl Begun for Never {
         match *self {}
     }
 
-    fn end(self, _: &Engine, _: &Entry) -> Result<OutcomeValue, DeviceError> {
+    fn end(self) -> Result<OutcomeValue, DeviceError> {
         match self {}
     }
 }

@@ -46,7 +46,6 @@ impl Signal {
 }
 
 /// What the GPU was given to do.
-#[derive(Clone)]
 pub(super) struct Submitted {
     index: wgpu::SubmissionIndex,
     done: Arc<AtomicBool>,
@@ -328,12 +327,12 @@ impl Context {
     ///
     /// # Errors
     /// [`DeviceError::TimedOut`], and then the device is lost; [`DeviceError::Driver`].
-    pub(super) fn wait(&self, submitted: Submitted) -> Result<(), DeviceError> {
+    pub(super) fn wait(&self, submitted: &Submitted) -> Result<(), DeviceError> {
         let waited = self.device.poll(match submitted.is_done() {
             // Somebody else's poll told so: maps that were asked for since then are told by this.
             true => wgpu::PollType::Poll,
             false => wgpu::PollType::Wait {
-                submission_index: Some(submitted.index),
+                submission_index: Some(submitted.index.clone()),
                 timeout: Some(self.patience),
             },
         });

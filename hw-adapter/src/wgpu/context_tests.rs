@@ -56,7 +56,7 @@ fn a_lost_device_is_known_by_its_next_work() {
     context.device.destroy();
     let work = || {
         let encoder = context.device.create_command_encoder(&Default::default());
-        context.wait(context.submit(encoder))
+        context.wait(&context.submit(encoder))
     };
     assert_eq!(context.guarded(work), Err(DeviceError::Lost));
     assert!(context.signal.is_lost());

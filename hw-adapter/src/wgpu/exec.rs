@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::command::{Check, Command, Kernel, Segment};
-use crate::engine::{Engine, Entry};
 use crate::error::DeviceError;
 use crate::exec::{self, Access};
 use crate::footprint::Footprint;
@@ -12,7 +12,7 @@ use crate::outcome::OutcomeValue;
 use crate::pattern::{self, CheckReport, PatternKey};
 use crate::runs::Runs;
 use crate::statistics::{Counters, add};
-use crate::worker::Begun;
+use crate::worker::{Begun, Performed};
 
 use super::context::Context;
 use super::flight::{self, Flight};
@@ -23,71 +23,24 @@ use super::transfer::Transfer;
 /// How much is compared in host memory at once, in bytes.
 const KERNEL: u64 = 8 << 20;
 
-/// Executes a command whose bytes are claimed in `access`.
-pub(super) fn execute(
-    context: &Context,
+/// Performs a command whose bytes are claimed in `access`, or begins it: what only moves bytes.
+pub(super) fn perform<'w>(
+    context: &Arc<Context>,
     command: &Command,
     footprint: &Footprint,
-    access: &mut Access<'_>,
-    counters: &Counters,
-) -> Result<OutcomeValue, DeviceError> {
+    mut access: Access<'w>,
+    counters: &'w Counters,
+) -> Result<Performed<Moving<'w>>, DeviceError> {
     if footprint.vram.is_empty() {
         // It is host memory alone.
-        return exec::execute(command, access, counters);
+        return exec::execute(command, &mut access, counters).map(Performed::Ended);
     }
     let mut host = Host {
         system: access.system.as_mut(),
         ..Host::default()
     };
     match command {
-        Command::Nop => Ok(OutcomeValue::Done),
-        Command::Copy { .. } | Command::Fill { .. } => {
-            let transfer = moved(context, command, host)?;
-            transfer.finish()?;
-            Ok(ended(command, counters))
-        }
-        Command::Read { src, offset, bytes } => {
-            let mut data = zeroes(*bytes)?;
-            host.output = &mut data;
-            let mut transfer = Transfer::new(context, host);
-            transfer.get(Runs::new(src, *offset, *bytes), 0)?;
-            transfer.finish()?;
-            add(&counters.read, *bytes);
-            Ok(OutcomeValue::Bytes(data))
-        }
-        Command::Write { dst, offset, data } => {
-            host.input = data;
-            let bytes = data.len() as u64;
-            let mut transfer = Transfer::new(context, host);
-            transfer.put(End::Bytes(0), Runs::new(dst, *offset, bytes))?;
-            transfer.finish()?;
-            add(&counters.written, bytes);
-            Ok(OutcomeValue::Done)
-        }
-        Command::Run(kernel) => {
-            let ran = match context.lists_by_cpu {
-                true => None,
-                false => kernels::run(context, kernel, access)?,
-            };
-            let by_cpu = || run(context, kernel, access);
-            let (outcome, bytes) = ran.map_or_else(by_cpu, Ok)?;
-            add(&counters.run, bytes);
-            Ok(outcome)
-        }
-        Command::WritePtes { .. } | Command::InvalidateTlb { .. } | Command::Launch(_) => {
-            Err(DeviceError::Bug("a command of the MMU on claimed bytes"))
-        }
-    }
-}
-
-/// Gathers what a copy or a fill moves.
-fn moved<'a, 'b, 'c>(
-    context: &'a Context,
-    command: &Command,
-    host: Host<'b, 'c>,
-) -> Result<Transfer<'a, 'b, 'c>, DeviceError> {
-    let mut transfer = Transfer::new(context, host);
-    match command {
+        Command::Nop => Ok(Performed::Ended(OutcomeValue::Done)),
         Command::Copy {
             src,
             dst,
@@ -96,27 +49,54 @@ fn moved<'a, 'b, 'c>(
             bytes,
         } => {
             let source = Runs::new(src, *src_offset, *bytes);
+            let mut transfer = Transfer::new(context, host);
             transfer.copy(source, Runs::new(dst, *dst_offset, *bytes))?;
+            let moved = (&counters.copied, *bytes);
+            Moving::begin(context, transfer.leave()?, access, moved)
         }
         Command::Fill {
             dst,
             offset,
             bytes,
             pattern,
-        } => transfer.put(End::Pattern(*pattern), Runs::new(dst, *offset, *bytes))?,
-        _ => return Err(DeviceError::Bug("nothing that only moves")),
+        } => {
+            let mut transfer = Transfer::new(context, host);
+            transfer.put(End::Pattern(*pattern), Runs::new(dst, *offset, *bytes))?;
+            let moved = (&counters.filled, *bytes);
+            Moving::begin(context, transfer.leave()?, access, moved)
+        }
+        Command::Read { src, offset, bytes } => {
+            let mut data = zeroes(*bytes)?;
+            host.output = &mut data;
+            let mut transfer = Transfer::new(context, host);
+            transfer.get(Runs::new(src, *offset, *bytes), 0)?;
+            transfer.finish()?;
+            add(&counters.read, *bytes);
+            Ok(Performed::Ended(OutcomeValue::Bytes(data)))
+        }
+        Command::Write { dst, offset, data } => {
+            host.input = data;
+            let bytes = data.len() as u64;
+            let mut transfer = Transfer::new(context, host);
+            transfer.put(End::Bytes(0), Runs::new(dst, *offset, bytes))?;
+            transfer.finish()?;
+            add(&counters.written, bytes);
+            Ok(Performed::Ended(OutcomeValue::Done))
+        }
+        Command::Run(kernel) => {
+            let ran = match context.lists_by_cpu {
+                true => None,
+                false => kernels::run(context, kernel, &mut access)?,
+            };
+            let by_cpu = || run(context, kernel, &mut access);
+            let (outcome, bytes) = ran.map_or_else(by_cpu, Ok)?;
+            add(&counters.run, bytes);
+            Ok(Performed::Ended(outcome))
+        }
+        Command::WritePtes { .. } | Command::InvalidateTlb { .. } | Command::Launch(_) => {
+            Err(DeviceError::Bug("a command of the MMU on claimed bytes"))
+        }
     }
-    Ok(transfer)
-}
-
-/// A copy or a fill has ended.
-fn ended(command: &Command, counters: &Counters) -> OutcomeValue {
-    match command {
-        Command::Copy { bytes, .. } => add(&counters.copied, *bytes),
-        Command::Fill { bytes, .. } => add(&counters.filled, *bytes),
-        _ => {}
-    }
-    OutcomeValue::Done
 }
 
 /// A copy or a fill on its way.
@@ -124,28 +104,24 @@ pub(crate) struct Moving<'w> {
     context: Arc<Context>,
     flights: VecDeque<Flight>,
     access: Access<'w>,
+    /// What counts its bytes, and how many they are.
+    moved: (&'w AtomicU64, u64),
 }
 
 impl<'w> Moving<'w> {
-    /// Begins a copy or a fill whose bytes are claimed in `access`.
-    ///
-    /// # Errors
-    /// Those of [`Transfer::finish`]; then nothing of it is on its way.
-    pub(super) fn begin(
-        context: Arc<Context>,
-        command: &Command,
-        mut access: Access<'w>,
-    ) -> Result<Moving<'w>, DeviceError> {
-        let host = Host {
-            system: access.system.as_mut(),
-            ..Host::default()
-        };
-        let flights = moved(&context, command, host)?.leave()?;
-        Ok(Moving {
+    fn begin(
+        context: &Arc<Context>,
+        flights: VecDeque<Flight>,
+        access: Access<'w>,
+        moved: (&'w AtomicU64, u64),
+    ) -> Result<Performed<Moving<'w>>, DeviceError> {
+        let context = Arc::clone(context);
+        Ok(Performed::Begun(Moving {
             context,
             flights,
             access,
-        })
+            moved,
+        }))
     }
 }
 
@@ -153,12 +129,14 @@ impl Begun for Moving<'_> {
     fn is_done(&self) -> bool {
         let last = self.flights.iter().rev().find_map(Flight::submitted);
         last.is_none_or(|submitted| {
-            self.context.look();
+            if !submitted.is_done() {
+                self.context.look();
+            }
             submitted.is_done()
         })
     }
 
-    fn end(mut self, engine: &Engine, entry: &Entry) -> Result<OutcomeValue, DeviceError> {
+    fn end(mut self) -> Result<OutcomeValue, DeviceError> {
         let mut host = Host {
             system: self.access.system.as_mut(),
             ..Host::default()
@@ -166,7 +144,8 @@ impl Begun for Moving<'_> {
         while let Some(flight) = self.flights.pop_front() {
             flight.end(&self.context, &mut host)?;
         }
-        Ok(ended(&entry.command, &engine.counters))
+        add(self.moved.0, self.moved.1);
+        Ok(OutcomeValue::Done)
     }
 }
 

@@ -98,7 +98,7 @@ impl Flight {
             return Ok(());
         };
         context.guarded(|| {
-            context.wait(writing.submitted)?;
+            context.wait(&writing.submitted)?;
             if let Some((buffer, mapping)) = writing.upload {
                 context.pool.give_mapped(buffer, mapping);
             }
@@ -121,7 +121,7 @@ impl Flight {
 /// Waits for the GPU after a failure: it may still be at work on bytes that are claimed until now.
 pub(super) fn abandon(flights: &VecDeque<Flight>, context: &Context) {
     if let Some(submitted) = flights.iter().rev().find_map(Flight::submitted) {
-        let _ = context.guarded(|| context.wait(submitted.clone()));
+        let _ = context.guarded(|| context.wait(submitted));
     }
 }
 
@@ -187,7 +187,7 @@ fn turn(
             buffer,
             mapping,
         }) => {
-            context.wait(submitted)?;
+            context.wait(&submitted)?;
             mapping.wait(MAP_PATIENCE)?;
             let range = buffer.get_mapped_range(..window.readback_bytes);
             let read = range.map_err(|_| NOT_MAPPED)?;

@@ -7,18 +7,18 @@ use crate::error::DeviceError;
 use crate::hooks::CpuAccess;
 use crate::outcome::OutcomeValue;
 use crate::vm::Launch;
-use crate::worker::{Performed, Worker};
+use crate::worker::{Begun, Performed, Worker};
 
 use super::exec::Moving;
 use super::jobs::Jobs;
 use super::{Shared, exec, kernels};
 
 impl Worker for Shared {
+    type Begun<'w> = Moving<'w>;
+
     fn base(&self) -> &Base {
         &self.base
     }
-
-    type Begun<'w> = Moving<'w>;
 
     fn perform<'w>(
         &'w self,
@@ -35,43 +35,38 @@ impl Worker for Shared {
             Command::InvalidateTlb { vm } => self.mmu.invalidate(*vm).map(done),
             Command::Launch(launch) => self.launch(engine, entry, launch),
             command => {
-                let mut access = self.access(&entry.footprint)?;
+                let footprint = &entry.footprint;
+                let access = self.access(footprint)?;
                 let (context, counters) = (self.context(), &engine.counters);
-                if moves(entry).is_some() {
-                    let begun = Moving::begin(context, command, access)?;
-                    return Ok(Performed::Begun(begun));
-                }
-                exec::execute(&context, command, &entry.footprint, &mut access, counters)
+                return exec::perform(&context, command, footprint, access, counters);
             }
         };
         ended.map(Performed::Ended)
     }
 
     fn overlaps(&self, entry: &Entry) -> bool {
-        moves(entry).is_some_and(|bytes| bytes <= OVERLAPPED)
+        match &entry.command {
+            Command::Copy { bytes, .. } | Command::Fill { bytes, .. } => {
+                !entry.footprint.vram.is_empty() && *bytes <= OVERLAPPED
+            }
+            _ => false,
+        }
     }
 
     fn by_cpu(&self, command: &Command, lost: bool) -> Result<OutcomeValue, DeviceError> {
-        self.cpu_command(command, lost, |footprint, mut access| {
+        self.cpu_command(command, lost, |footprint, access| {
             // After the claims: a reset does not change it while they live.
             let context = self.context();
-            exec::execute(&context, command, footprint, &mut access, &self.cpu)
+            match exec::perform(&context, command, footprint, access, &self.cpu)? {
+                Performed::Ended(value) => Ok(value),
+                Performed::Begun(moving) => moving.end(),
+            }
         })
     }
 }
 
 /// What is begun while others are on their way, in bytes: a window, so that those wait little.
 const OVERLAPPED: u64 = 2 << 20;
-
-/// How many bytes a command moves that only moves bytes, by the GPU.
-fn moves(entry: &Entry) -> Option<u64> {
-    match &entry.command {
-        Command::Copy { bytes, .. } | Command::Fill { bytes, .. } => {
-            (!entry.footprint.vram.is_empty()).then_some(*bytes)
-        }
-        _ => None,
-    }
-}
 
 impl CpuAccess for Shared {
     fn perform(&self, command: &Command) -> Result<OutcomeValue, DeviceError> {

@@ -89,29 +89,21 @@ impl Case {
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (way, _) in NAMES {
+        let whole = |commands, bytes| Case {
+            way,
+            bytes,
+            piece: bytes,
+            stride: bytes,
+            commands,
+        };
         for kib in [4, 1 << 10, 16 << 10, 256 << 10] {
             let bytes = kib << 10;
             if way != Way::Within || 2 * bytes <= CHUNK {
-                let (piece, stride) = (bytes, bytes);
-                cases.push(Case {
-                    way,
-                    bytes,
-                    piece,
-                    stride,
-                    commands: 1,
-                });
+                cases.push(whole(1, bytes));
             }
         }
         for (commands, kib) in [(64, 64), (32, 1 << 10)] {
-            let bytes = commands * (kib << 10);
-            let (piece, stride) = (bytes, bytes);
-            cases.push(Case {
-                way,
-                bytes,
-                piece,
-                stride,
-                commands,
-            });
+            cases.push(whole(commands, commands * (kib << 10)));
         }
         // Every second page, where nothing merges; and all pages of a range, as from a stack.
         for (piece, stride) in [

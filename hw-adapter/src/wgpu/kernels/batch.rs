@@ -241,7 +241,7 @@ impl Batch {
         let map = |buffer: &wgpu::Buffer, bytes| Mapping::of(buffer, wgpu::MapMode::Read, bytes);
         let results = self.results.then(|| map(&small.results, out_bytes));
         let written = back.as_ref().map(|back| map(back, staged));
-        context.wait(submitted)?;
+        context.wait(&submitted)?;
         let mut answer = Vec::new();
         if let Some(mapping) = results {
             mapping.wait(MAP_PATIENCE)?;
